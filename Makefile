@@ -1,0 +1,41 @@
+# Every target creates .venv and installs what it needs if absent.
+PROFILE ?= cpu
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: reproduce smoke test test-pipeline lab notebooks bench publish clean
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $(INSTALLED)
+
+reproduce: $(INSTALLED)  ## the whole matrix of a profile, into results/$(PROFILE)
+	$(BIN)/python -m lib.pipeline reproduce --profile $(PROFILE)
+
+smoke: $(INSTALLED)  ## the whole chain at toy size
+	$(BIN)/python -m lib.pipeline reproduce --profile smoke
+
+test: $(INSTALLED)  ## lint, unit tests, notebooks, committed results
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+test-pipeline: $(INSTALLED)  ## slow: smoke twice gives the same numbers, kill -9 and resume
+	$(BIN)/python -m pytest tests/pipeline
+
+lab: $(INSTALLED)  ## read along
+	$(BIN)/jupyter lab notebooks/00_index.ipynb
+
+notebooks: $(INSTALLED)  ## refresh the outputs stored in the notebooks
+	$(BIN)/python -m lib.pipeline notebooks
+
+bench: $(INSTALLED)  ## speed, as ratios
+	$(BIN)/python benchmarks/bench.py
+
+publish: $(INSTALLED)  ## after `make reproduce`: ship weights, headline notebooks and README tables
+	$(BIN)/python -m lib.pipeline publish --profile $(PROFILE)
+
+clean:  ## remove what the pipeline made; shipped weights and published results stay
+	git clean -fdXq results .snakemake

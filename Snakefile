@@ -1,0 +1,166 @@
+# Which notebook makes which file from which. One rule a stage; papermill runs inside `python -m lib.pipeline run`.
+#   make reproduce PROFILE=cpu     or     snakemake --cores 2 --config profile=cpu
+import sys
+
+from lib.pipeline import load_profile, source_digest
+from lib.report import FIGURES, TABLES
+from lib.runs import results_root
+
+PROFILE = config.get("profile", "cpu")
+MATRIX = load_profile(PROFILE)
+HOME = f"{results_root()}/{PROFILE}"
+DATA = f"{HOME}/{MATRIX['dataset']}"
+MODEL = f"{DATA}/{{model}}/seed{{seed}}"
+CELL = f"{MODEL}/{{feature}}"
+PYTHON = f"OMP_NUM_THREADS={{threads}} {sys.executable} -m lib.pipeline"
+RUN = f"{PYTHON} run {{params.notebook}} --profile {PROFILE} -p DATASET {MATRIX['dataset']}"
+CELL_RUN = RUN + " -p MODEL {wildcards.model} -p SEED {wildcards.seed} -p FEATURE {wildcards.feature}"
+JUDGES = [f"{DATA}/{name}" for name in ("dataset.npz", "cutoffs.json", "classifier.safetensors", "judge-a.safetensors", "judge-b.safetensors")]
+CELLS = [
+    CELL.format(model=model, seed=seed, feature=feature)
+    for model, features in MATRIX["chains"].items()
+    for feature in features
+    for seed in MATRIX["seeds"]
+]
+
+
+def stage(notebook):
+    """What makes a stage run again: the notebook's code and its parameters in the profile."""
+    return dict(notebook=notebook, code=source_digest(notebook), values=str(MATRIX["parameters"].get(notebook, {})))
+
+
+wildcard_constraints:
+    model="[a-z0-9]+",
+    seed=r"\d+",
+    feature="[a-z0-9-]+",
+    method="|".join(MATRIX["methods"]),
+
+
+rule all:
+    input:
+        f"{HOME}/manifest.json",
+
+
+rule data:
+    output:
+        *JUDGES,
+        f"{DATA}/metrics-data.csv",
+        f"{DATA}/costs-data.csv",
+    params:
+        **stage("01_data"),
+    threads: MATRIX["threads"]
+    shell:
+        RUN + " --outputs {output}"
+
+
+for model, companion in (("gan", "discriminator"), ("vae", "encoder")):
+
+    rule:
+        name:
+            f"pretrain_{model}"
+        input:
+            JUDGES,
+        output:
+            *(
+                f"{DATA}/{model}/seed{{seed}}/{file}"
+                for file in ("generator.safetensors", f"{companion}.safetensors", "metrics-pretrain.csv", "costs-pretrain.csv")
+            ),
+        params:
+            **stage("02_pretrain"),
+            model=model,
+        threads: MATRIX["threads"]
+        shell:
+            RUN + " -p MODEL {params.model} -p SEED {wildcards.seed} --outputs {output}"
+
+
+rule gold:
+    input:
+        JUDGES,
+    output:
+        f"{CELL}/gold/generator.safetensors",
+        f"{CELL}/gold/metrics-gold.csv",
+        f"{CELL}/gold/costs-gold.csv",
+    params:
+        **stage("02_pretrain"),
+    threads: MATRIX["threads"]
+    shell:
+        RUN + " -p MODEL {wildcards.model} -p SEED {wildcards.seed} -p WITHOUT {wildcards.feature} --outputs {output}"
+
+
+rule direction:
+    input:
+        JUDGES,
+        f"{MODEL}/generator.safetensors",
+    output:
+        *(f"{CELL}/{file}" for file in ("direction.safetensors", "judge.json", "metrics-direction.csv", "costs-direction.csv")),
+    params:
+        **stage("03_direction"),
+    shell:
+        CELL_RUN + " --outputs {output}"
+
+
+rule unlearn:
+    input:
+        JUDGES,
+        f"{MODEL}/generator.safetensors",
+        f"{CELL}/direction.safetensors",
+    output:
+        f"{CELL}/{{method}}/generator.safetensors",
+        f"{CELL}/{{method}}/costs-unlearn.csv",
+    params:
+        **stage("04_unlearn"),
+    threads: MATRIX["threads"]
+    shell:
+        CELL_RUN + " -p METHOD {wildcards.method} --outputs {output}"
+
+
+rule evaluate:
+    input:
+        JUDGES,
+        f"{MODEL}/generator.safetensors",
+        f"{CELL}/gold/generator.safetensors",
+        f"{CELL}/direction.safetensors",
+        f"{CELL}/judge.json",
+        expand(f"{CELL}/{{method}}/generator.safetensors", method=MATRIX["methods"], allow_missing=True),
+    output:
+        f"{CELL}/metrics-evaluate.csv",
+        f"{CELL}/costs-evaluate.csv",
+    params:
+        **stage("05_evaluate"),
+    shell:
+        CELL_RUN + " --outputs {output}"
+
+
+rule attack:
+    input:
+        rules.evaluate.input,
+    output:
+        f"{CELL}/attacks-attack.csv",
+        f"{CELL}/costs-attack.csv",
+    params:
+        **stage("06_attack"),
+    shell:
+        CELL_RUN + " --outputs {output}"
+
+
+rule report:
+    input:
+        [f"{cell}/{file}" for cell in CELLS for file in ("metrics-evaluate.csv", "attacks-attack.csv")],
+    output:
+        *(f"{HOME}/{name}.csv" for name in ("metrics", "attacks", "costs")),
+        *(f"{HOME}/tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md")),
+        *(f"{HOME}/figures/{name}.png" for name in FIGURES),
+        f"{HOME}/report.html",
+    params:
+        **stage("07_report"),
+    shell:
+        RUN + " --outputs {output}"
+
+
+rule manifest:
+    input:
+        rules.report.output,
+    output:
+        f"{HOME}/manifest.json",
+    shell:
+        f"{sys.executable} -m lib.pipeline manifest --profile {PROFILE}"

@@ -1,0 +1,185 @@
+"""From images to metric rows: what is seen of a set of images, and the rows of each kind of evidence.
+
+A row is ``{"metric", "value", "low", "high", "n", "protocol"}``; the notebook adds dataset, model, feature, method, seed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib import metrics
+from lib.data import Table
+from lib.features import FEATURES, attributes, rule
+from lib.judges import Judge, Reading, load_judge, read
+from lib.metrics import Errors, Interval
+from lib.runs import find
+
+EXTRACTOR = "cnn64"  # the digit classifier's penultimate layer
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What images are judged with: the digit classifier, judges A and B and their column, and the feature's exact rule."""
+
+    classifier: Judge
+    a: Judge
+    b: Judge
+    column: int
+    has: Callable[[Tensor, Table], np.ndarray]
+
+    def score_a(self, images: Tensor) -> Tensor:
+        """Judge A's logit for the feature, (N,), differentiable."""
+        return self.a(images)[:, self.column]
+
+
+def load_bench(profile: str, dataset: str, feature: str, device: torch.device) -> Bench:
+    """Read classifier, judges and cut-off. Raises FileNotFoundError naming notebook 01_data if one is missing."""
+    cutoffs = find(profile, dataset, "cutoffs.json")
+    classifier, a, b = (
+        load_judge(find(profile, dataset, f"{name}.safetensors"), device) for name in ("classifier", "judge-a", "judge-b")
+    )
+    return Bench(classifier, a, b, list(FEATURES[dataset]).index(feature), rule(dataset, feature, cutoffs))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of N images: the images, their attribute table, the classifier's reading, the verdicts of three judges.
+
+    exact, a, b: bool (N,). ``exact`` is the measured rule; for a class it is the digit classifier's decision.
+    """
+
+    images: Tensor
+    table: Table
+    reading: Reading
+    exact: np.ndarray
+    a: np.ndarray
+    b: np.ndarray
+
+
+def see(images: Tensor, bench: Bench) -> Seen:
+    """Measure, read and judge float images (N, C, H, W) in [-1, 1]."""
+    reading = read(bench.classifier, images)
+    table = attributes(images, reading.classes)
+    a, b = (read(judge, images).logits[:, bench.column] > 0 for judge in (bench.a, bench.b))
+    return Seen(images, table, reading, bench.has(images, table), a, b)
+
+
+def row(metric: str, interval: Interval | float, n: int, protocol: str) -> dict:
+    """One metric row; an interval gives low and high as well."""
+    value, low, high = interval if isinstance(interval, tuple) else (interval, "", "")
+    return {"metric": metric, "value": value, "low": low, "high": high, "n": n, "protocol": protocol}
+
+
+def removal_rows(seen: Seen, errors_b: Errors, before: Seen | None = None) -> list[dict]:
+    """Target-feature ratio by the exact rule and by judge B, raw and corrected; miss and creation rates where the images
+    are paired with those of ``before`` (the original on the same latents)."""
+    n = len(seen.exact)
+    hits = int(seen.b.sum())
+    rows = [
+        row("ratio exact", metrics.wilson(int(seen.exact.sum()), n), n, "Wilson 95 %"),
+        row("ratio B", metrics.wilson(hits, n), n, "Wilson 95 %"),
+        row("ratio B corrected", metrics.rogan_gladen(hits, n, errors_b), n, "Rogan-Gladen, errors on generated images"),
+        row(
+            "resolvable ratio B", metrics.resolvable(n, errors_b), n, "upper end of the corrected interval at true ratio 0"
+        ),
+    ]
+    if before is not None:
+        had, had_not = int(before.exact.sum()), int((~before.exact).sum())
+        miss = metrics.wilson(int((seen.exact & before.exact).sum()), max(had, 1))
+        creation = metrics.wilson(int((seen.exact & ~before.exact).sum()), max(had_not, 1))
+        rows += [row("miss rate", miss, had, "exact judge, latents with the feature in G0")] if had else []
+        rows += [row("creation rate", creation, had_not, "exact judge, latents without it in G0")] if had_not else []
+    return rows
+
+
+def distance_rows(features: np.ndarray, reference: np.ndarray, name: str) -> list[dict]:
+    """Fréchet distance and KID in the classifier's features, equal numbers of rows from both sides."""
+    n = min(len(features), len(reference))
+    x, y = features[:n], reference[:n]
+    protocol = f"digit CNN features, d={x.shape[1]}, {n} against {n}"
+    fd = metrics.frechet(metrics.statistics(x), metrics.statistics(y))
+    return [
+        row(f"FD-{EXTRACTOR}-n{n} to {name}", fd, n, protocol),
+        row(f"KID-{EXTRACTOR}-n{n} to {name}", metrics.kid(x, y), n, protocol + ", unbiased, cubic kernel"),
+    ]
+
+
+def quality_rows(seen: Seen, references: dict[str, np.ndarray], prdc_n: int) -> list[dict]:
+    """Inception Score, distances to each named reference, and precision, recall, density, coverage to ``feature-free``."""
+    score = metrics.inception_score(seen.reading.probabilities)
+    n = len(seen.exact)
+    rows = [
+        row("inception score", score, n, "10-class digit CNN, no splits; real digits below 10; falls when a class goes")
+    ]
+    for name, reference in references.items():
+        rows += distance_rows(seen.reading.features, reference, name)
+    k = min(prdc_n, n, len(references["feature-free"]))
+    quartet = metrics.prdc(references["feature-free"][:k], seen.reading.features[:k])
+    return rows + [row(name, value, k, f"5 neighbours, {k} against {k} feature-free") for name, value in quartet.items()]
+
+
+def preservation_rows(seen: Seen, before: Seen, distance: np.ndarray, edges: list[float]) -> list[dict]:
+    """Paired change on latents whose original image lacks the feature: L1, MS-SSIM, feature cosine; L1 by distance.
+
+    distance: (N,) proj(z) - t in prior standard deviations; edges: borders of the bands.
+    """
+    kept = ~before.exact
+    x, y = before.images[kept], seen.images[kept]
+    l1 = metrics.l1(x, y).numpy()
+    cosine = metrics.feature_cosine(before.reading.features[kept], seen.reading.features[kept])
+    similarity = torch.cat([metrics.ms_ssim(*pair) for pair in zip(x.split(1000), y.split(1000), strict=True)]).numpy()
+    protocol = "same latents, without the feature in G0"
+    rows = [
+        row("preservation L1", metrics.mean_interval(l1), len(l1), protocol + ", images in [-1, 1]"),
+        row("preservation MS-SSIM", metrics.mean_interval(similarity), len(l1), protocol),
+        row("preservation cosine", metrics.mean_interval(cosine), len(l1), protocol + f", {EXTRACTOR} features"),
+    ]
+    for band in metrics.by_distance(l1, distance[kept], edges):
+        if band.n >= 2:
+            rows.append(row(f"preservation L1 {band.low:+g}..{band.high:+g}", band.interval, band.n, "by proj(z) - t"))
+    return rows
+
+
+def drift_rows(seen: Seen, before: Seen) -> list[dict]:
+    """Change against the original: digit shares in percentage points, other attributes in units of their spread in G0."""
+    n = len(seen.exact)
+    shares = [np.bincount(s.reading.classes, minlength=10) / len(s.exact) * 100 for s in (before, seen)]
+    rows = [row(f"drift digit {k}", float(shares[1][k] - shares[0][k]), n, "percentage points") for k in range(10)]
+    for name in sorted(set(seen.table) - {"digit"}):
+        old, new = before.table[name], seen.table[name]
+        rows.append(row(f"drift {name}", float((new.mean() - old.mean()) / old.std()), n, "means, in sd of G0"))
+    return rows
+
+
+def error_rows(errors: Errors, judge: str) -> list[dict]:
+    """A judge's false-negative and false-positive rates with Wilson intervals."""
+    missed = metrics.wilson(errors.positives - errors.true_positives, errors.positives)
+    accused = metrics.wilson(errors.false_positives, errors.negatives)
+    return [
+        row(f"judge {judge} false-negative rate", missed, errors.positives, "against the exact rule"),
+        row(f"judge {judge} false-positive rate", accused, errors.negatives, "against the exact rule"),
+    ]
+
+
+def inception_rows(images: Tensor, reference: Tensor, weights: Path, device: torch.device) -> list[dict]:
+    """FID in pytorch-fid's own Inception features if its weights file is there, else no row."""
+    if not weights.is_file():
+        return []
+    n = min(len(images), len(reference))
+    fid = metrics.fid_inception((images[:n] + 1) / 2, (reference[:n] + 1) / 2, weights, device)
+    return [row(f"FID-inception2048-n{n} to feature-free", fid, n, "pytorch-fid weights, gray repeated, bilinear 299")]
+
+
+def attack_rows(seen: Seen, attack: str, budget: str) -> list[dict]:
+    """Success of an attack: the share of its images that show the feature, by each judge; judge A gave the gradient."""
+    n = len(seen.exact)
+    verdicts = {"exact": seen.exact, "B": seen.b, "A": seen.a}
+    return [
+        {"attack": attack, "budget": budget, "judge": judge}
+        | row("success", metrics.wilson(int(said.sum()), n), n, "Wilson 95 %; judge A gave the gradient")
+        for judge, said in verdicts.items()
+    ]

@@ -1,0 +1,76 @@
+"""Target features: what a generator is to forget.
+
+A feature is one small function of an image batch and its attribute table that returns a score per image; an image has the
+feature when its score reaches the cut-off. As in the paper, a feature that is not yes-or-no takes the top 10 % of the
+training set as its positives. To add a feature, write its score and list it in ``FEATURES``.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from lib.data import Table
+from lib.morphometry import measure
+
+Score = Callable[[torch.Tensor, Table], np.ndarray]  # images (N, C, H, W), table -> (N,)
+
+
+class Feature(NamedTuple):
+    """title: as figures name it; share: the top share of the training set that has it, None if the score is 0 or 1."""
+
+    title: str
+    score: Score
+    share: float | None
+
+
+def thickness(images: torch.Tensor, table: Table) -> np.ndarray:
+    """Mean stroke thickness in pixels."""
+    return table["thickness"]
+
+
+def left_slant(images: torch.Tensor, table: Table) -> np.ndarray:
+    """How far the digit leans to the left, in radians."""
+    return -table["slant"]
+
+
+def is_one(images: torch.Tensor, table: Table) -> np.ndarray:
+    """1 where the digit is a one, else 0."""
+    return (table["digit"] == 1).astype(np.float32)
+
+
+FEATURES: dict[str, dict[str, Feature]] = {
+    "mnist": {
+        "thick": Feature("thick strokes", thickness, 0.10),
+        "left-slanted": Feature("left slant", left_slant, 0.10),
+        "digit-1": Feature("digit 1", is_one, None),
+    }
+}
+
+
+def named(dataset: str, feature: str) -> Feature:
+    """The feature of that name. Raises ValueError listing the known names."""
+    if dataset not in FEATURES:
+        raise ValueError(f"dataset {dataset!r} is unknown: choose one of {', '.join(FEATURES)}.")
+    if feature not in FEATURES[dataset]:
+        raise ValueError(f"feature {feature!r} is unknown for {dataset}: choose one of {', '.join(FEATURES[dataset])}.")
+    return FEATURES[dataset][feature]
+
+
+def cutoff(feature: Feature, images: torch.Tensor, table: Table) -> float:
+    """The score from which an image has the feature, taken from a training set (its images and its table)."""
+    return 0.5 if feature.share is None else float(np.quantile(feature.score(images, table), 1 - feature.share))
+
+
+def rule(dataset: str, feature: str, cutoffs_file: Path) -> Callable[[torch.Tensor, Table], np.ndarray]:
+    """The exact judge: (images, table) -> bool (N,), true where the score reaches the cut-off in notebook 01's file."""
+    score, cutoffs = named(dataset, feature).score, json.loads(cutoffs_file.read_text())
+    return lambda images, table: score(images, table) >= cutoffs[feature]
+
+
+def attributes(images: torch.Tensor, digits: np.ndarray) -> Table:
+    """The attribute table of float images in [-1, 1]: Morpho-MNIST's six measures, and the given digits (N,)."""
+    return {"digit": digits.astype(np.float32), **measure(images)}

@@ -1,0 +1,147 @@
+"""Judges: small CNNs that say whether an image has a feature, and how often they are wrong.
+
+Judge A may drive a loss or an attack; judge B, of another width, seed and augmentation, only reports. The digit classifier
+is the same network with ten classes; its penultimate features and probabilities serve the distances and the
+Inception Score.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from lib.data import check_images, to_float
+from lib.metrics import Errors
+from lib.train import Curve, autocast, run_steps, set_rate
+from lib.weights import load_module, save_module
+
+KIND = "judge"
+
+
+class Judge(nn.Module):
+    """CNN (N, C, 32, 32) in [-1, 1] -> logits (N, outputs); ``features`` gives the 64 penultimate activations."""
+
+    def __init__(self, outputs: int, width: int = 16, channels: int = 1, size: int = 32) -> None:
+        super().__init__()
+        self.sizes = {"outputs": outputs, "width": width, "channels": channels, "size": size}
+
+        def block(n_in: int, n_out: int) -> list[nn.Module]:
+            conv = nn.Conv2d(n_in, n_out, 3, padding=1, bias=False)
+            return [conv, nn.BatchNorm2d(n_out), nn.ReLU(), nn.MaxPool2d(2)]
+
+        self.features = nn.Sequential(
+            *block(channels, width),  # 32x32 => 16x16
+            *block(width, 2 * width),  # 16x16 => 8x8
+            *block(2 * width, 4 * width),  # 8x8 => 4x4
+            nn.Flatten(),
+            nn.Linear(4 * width * (size // 8) ** 2, 64),
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(64, outputs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+
+def shifted(images: Tensor, rng: np.random.Generator, pixels: int = 2) -> Tensor:
+    """The batch moved by up to ``pixels`` in each direction (one offset a batch), background filled in."""
+    dx, dy = rng.integers(-pixels, pixels + 1, 2)
+    padded = torch.nn.functional.pad(images, (pixels,) * 4, value=-1.0)
+    return padded[..., pixels + dy : images.shape[-2] + pixels + dy, pixels + dx : images.shape[-1] + pixels + dx]
+
+
+def noisy(images: Tensor, rng: np.random.Generator, scale: float = 0.15) -> Tensor:
+    """The batch with Gaussian noise, clipped to [-1, 1], then moved: the augmentation of judge B."""
+    noise = torch.from_numpy(rng.standard_normal(images.shape, dtype=np.float32)).to(images.device)
+    return shifted((images + scale * noise).clamp(-1, 1), rng)
+
+
+def fit_judge(
+    judge: Judge,
+    images: np.ndarray,
+    targets: np.ndarray,
+    steps: int,
+    seed: int,
+    device: torch.device,
+    augment: Callable[[Tensor, np.random.Generator], Tensor] = shifted,
+    batch: int = 128,
+    rate: float = 0.01,
+    checkpoint: Path | None = None,
+) -> Curve:
+    """Train in place with AdamW and a one-cycle rate.
+
+    images: uint8 (N, C, H, W); targets: int (N,) class numbers, or float (N, outputs) with 0 or 1 for each feature.
+    """
+    judge.to(device, memory_format=torch.channels_last).train()
+    optimiser = torch.optim.AdamW(judge.parameters(), weight_decay=0.01)
+    y = torch.from_numpy(targets).to(device)
+    loss_of = cross_entropy if y.ndim == 1 else binary_cross_entropy_with_logits
+
+    def step(i: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([seed, i])
+        chosen = rng.integers(len(images), size=batch)
+        x = augment(to_float(images[chosen]).to(device), rng).contiguous(memory_format=torch.channels_last)
+        set_rate(optimiser, rate * one_cycle(i / steps))
+        with autocast(device):
+            logits = judge(x)
+        loss = loss_of(logits.float(), y[chosen])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        return {"judge": loss}
+
+    settings = [seed, steps, batch, rate, judge.sizes, augment.__name__, len(images)]
+    curve = run_steps(step, {"judge": judge, "optimiser": optimiser}, steps, checkpoint, 200, settings)
+    judge.eval()
+    return curve
+
+
+def one_cycle(progress: float) -> float:
+    """Rise linearly for the first three tenths, then fall along a cosine: a factor in [0, 1] for progress in [0, 1]."""
+    return progress / 0.3 if progress < 0.3 else 0.5 * (1 + np.cos(np.pi * (progress - 0.3) / 0.7))
+
+
+class Reading(NamedTuple):
+    """features: float32 (N, 64) penultimate activations; logits: float32 (N, outputs)."""
+
+    features: np.ndarray
+    logits: np.ndarray
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Softmax of the logits in float64, (N, outputs): for the digit classifier."""
+        return torch.from_numpy(self.logits).double().softmax(1).numpy()
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The likeliest class of each image, (N,)."""
+        return self.logits.argmax(1)
+
+
+@torch.no_grad()
+def read(judge: Judge, images: Tensor, batch: int = 500) -> Reading:
+    """What the judge sees in float images (N, C, H, W) in [-1, 1]; ValueError for any other batch."""
+    check_images(images, judge.sizes["channels"], judge.sizes["size"])
+    device = next(judge.parameters()).device
+    features = [judge.features(part.to(device, memory_format=torch.channels_last)) for part in images.split(batch)]
+    features = torch.cat(features)
+    return Reading(features.cpu().numpy(), judge.head(features).cpu().numpy())
+
+
+def error_counts(said: np.ndarray, truth: np.ndarray) -> Errors:
+    """Compare a judge's verdicts (N,) with the truth (N,), both bool."""
+    return Errors(int((said & truth).sum()), int(truth.sum()), int((said & ~truth).sum()), int((~truth).sum()))
+
+
+def save_judge(path: Path, judge: Judge) -> None:
+    """Write a judge as safetensors."""
+    save_module(path, judge, KIND, **judge.sizes)
+
+
+def load_judge(path: Path, device: torch.device) -> Judge:
+    """Read a judge in eval mode; ValueError in one sentence for anything that is not one."""
+    return load_module(path, Judge, KIND, device)

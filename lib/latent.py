@@ -1,0 +1,150 @@
+"""Latents, the target vector, the threshold, and the edit that takes the feature out of a latent.
+
+Symbols as in Moon, Cho & Kim (AAAI 2024): latent z, target vector z_e, projection proj(z), threshold t, edited latent ẑ.
+Latents are float32 (N, d) from N(0, I).
+"""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from lib.weights import load_tensors, save_tensors
+
+
+def latents(n: int, dim: int, seed: int | list[int]) -> Tensor:
+    """n latents (n, dim) from N(0, I), made on the CPU by a generator of their own.
+
+    Prefix-stable: ``latents(10, d, s)`` are the first ten of ``latents(100, d, s)``, on every device.
+    """
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((n, dim), dtype=np.float32))
+
+
+def stream(seed: int, purpose: str) -> list[int]:
+    """A seed for one purpose ("label", "evaluate", ...), so that no two uses of a seed see the same latents."""
+    return [seed, zlib.crc32(purpose.encode())]
+
+
+def projection(z: Tensor, vector: Tensor) -> Tensor:
+    """proj(z) = <z, z_e> / ||z_e||, the length of z (N, d) along the target vector (d,), as (N,)."""
+    return z @ vector / vector.norm()
+
+
+def target_vector(z: Tensor, has_feature: Tensor) -> Tensor:
+    """z_e = mean of the latents with the feature minus mean of those without (Radford et al., 2016), as (d,).
+
+    z: (N, d); has_feature: bool (N,). Raises ValueError when one of the two groups is empty.
+    """
+    positives = int(has_feature.sum())
+    if positives == 0:
+        raise ValueError("no labelled sample has the feature: label more samples, or choose a feature the generator shows.")
+    if positives == len(z):
+        raise ValueError("every labelled sample has the feature: label samples without it as well.")
+    return z[has_feature].mean(0) - z[~has_feature].mean(0)
+
+
+def mean_threshold(z: Tensor, vector: Tensor) -> float:
+    """The paper's rule: t = mean projection over all labelled samples."""
+    return float(projection(z, vector).mean())
+
+
+def calibrated_threshold(z: Tensor, has_feature: Tensor, vector: Tensor, residual: float = 0.01) -> float:
+    """The largest t at which editing is expected to leave no more than ``residual`` of the samples with the feature.
+
+    A logistic curve is fitted to held-out labels as P(feature | projection). The edit turns a projection p into
+    min(p, t), so the expected share left is the mean of the curve at min(p, t); it grows with t. Where no t of the
+    sample reaches ``residual``, the smallest projection is returned (everything is edited).
+    """
+    proj = projection(z, vector).double().numpy()
+    curve = LogisticRegression(C=1e6).fit(proj[:, None], has_feature.numpy())
+    candidates = np.quantile(proj, np.linspace(0, 1, 201))
+    left = [curve.predict_proba(np.minimum(proj, t)[:, None])[:, 1].mean() for t in candidates]
+    return float(candidates[max(np.searchsorted(left, residual, side="right") - 1, 0)])
+
+
+class Edit(NamedTuple):
+    """Which latents to change and how far: the vector (d,) that a latent moves along, and the threshold t."""
+
+    vector: Tensor
+    threshold: float
+
+    def excess(self, z: Tensor) -> Tensor:
+        """proj(z) - t, (N,): how far z lies beyond the threshold; negative on the side without the feature."""
+        return projection(z, self.vector) - self.threshold
+
+    def similar(self, z: Tensor) -> Tensor:
+        """sim(z, z_e) = 1[proj(z) >= t], float (N,)."""
+        return (self.excess(z) >= 0).to(z.dtype)
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """ẑ = z - (proj(z) - t) z_e where sim = 1, z elsewhere, (N, d).
+
+        With a unit vector the edited latent lands exactly on the threshold. With the paper's un-normalised z_e it moves
+        ||z_e|| times as far, past the threshold wherever ||z_e|| > 1.
+        """
+        return z - self.excess(z).clamp(min=0)[:, None] * self.vector
+
+    def to(self, device: torch.device) -> "Edit":
+        """The same edit for latents on ``device``."""
+        return Edit(self.vector.to(device), self.threshold)
+
+
+def rejected(n: int, dim: int, seed: int | list[int], edit: Edit) -> Tensor:
+    """The control that trains nothing (FAST, Panda & Prathosh, 2024): the first n latents (n, dim) with sim = 0.
+
+    Raises ValueError when fewer than one latent in fifty would be kept.
+    """
+    for factor in (2, 5, 50):
+        z = latents(factor * n, dim, seed)
+        kept = z[edit.similar(z) == 0]
+        if len(kept) >= n:
+            return kept[:n]
+    raise ValueError("the threshold rejects more than 98 % of the latents: raise RESIDUAL in notebook 03_direction.")
+
+
+@dataclass(frozen=True)
+class Direction:
+    """What notebook 03 found: z_e (d,), the paper's threshold (mean) and the calibrated one, both for unit projections."""
+
+    vector: Tensor
+    mean: float
+    calibrated: float
+
+    def save(self, path: Path, **about: object) -> None:
+        """Write as safetensors; ``about`` goes into the header (feature, label counts)."""
+        thresholds = torch.tensor([self.mean, self.calibrated], dtype=torch.float64)
+        save_tensors(path, {"vector": self.vector, "thresholds": thresholds}, {"kind": "direction", **about})
+
+    @staticmethod
+    def load(path: Path) -> "Direction":
+        """Read what ``save`` wrote; ValueError if the file is damaged or something else."""
+        tensors, _ = load_tensors(path, kind="direction")
+        return Direction(tensors["vector"], *tensors["thresholds"].tolist())
+
+
+def angle_cosine(a: Tensor, b: Tensor) -> float:
+    """Cosine between two vectors (d,)."""
+    return float(torch.nn.functional.cosine_similarity(a, b, dim=0))
+
+
+def split_half_cosine(z: Tensor, has_feature: Tensor, seed: int) -> float:
+    """Cosine between the target vectors of two random halves of the labelled samples: 1 without label noise."""
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(z)))
+    first, second = order[: len(z) // 2], order[len(z) // 2 :]
+    return angle_cosine(target_vector(z[first], has_feature[first]), target_vector(z[second], has_feature[second]))
+
+
+def random_vector(dim: int, norm: float, seed: int) -> Tensor:
+    """The control: a vector (dim,) of the given norm in a uniformly random direction."""
+    vector = latents(1, dim, seed)[0]
+    return vector / vector.norm() * norm
+
+
+def expected_cosine(norm: float, dim: int, positives: int, negatives: int) -> float:
+    """cos(z_e, true direction) = ||m|| / sqrt(||m||² + d (1/n₊ + 1/n₋)) for a true mean difference m in N(0, I_d)."""
+    return norm / (norm**2 + dim * (1 / positives + 1 / negatives)) ** 0.5

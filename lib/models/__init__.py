@@ -1,0 +1,42 @@
+"""Generators: modules with a ``latent_dim`` that map latents (N, d) to images (N, C, H, W) in [-1, 1]."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lib.models.dcgan import Discriminator, Generator
+from lib.models.vae import Decoder, Encoder
+from lib.weights import load_module, save_module
+
+GENERATORS: dict[str, type[nn.Module]] = {"gan": Generator, "vae": Decoder}
+
+
+def save_generator(path: Path, generator: nn.Module) -> None:
+    """Write a generator with its sizes; ``load_generator`` gives it back."""
+    model = next(name for name, build in GENERATORS.items() if type(generator) is build)
+    save_module(path, generator, f"{model}-generator", **generator.sizes)
+
+
+def load_generator(path: Path, model: str, device: torch.device) -> nn.Module:
+    """The generator of kind ``model`` ("gan" or "vae") in eval mode; ValueError in one sentence for any other file."""
+    return load_module(path, GENERATORS[model], f"{model}-generator", device)
+
+
+@torch.no_grad()
+def sample(generator: nn.Module, z: Tensor, batch: int = 250) -> Tensor:
+    """Images of the latents z (N, d), float32 on the CPU, made in batches."""
+    device = next(generator.parameters()).device
+    return torch.cat([generator(part.to(device)).float().cpu() for part in z.split(batch)]).contiguous()
+
+
+__all__ = [
+    "GENERATORS",
+    "Decoder",
+    "Discriminator",
+    "Encoder",
+    "Generator",
+    "load_generator",
+    "sample",
+    "save_generator",
+]

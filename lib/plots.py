@@ -1,0 +1,174 @@
+"""Figures. Each function draws one and returns it; images are float (N, C, H, W) in [-1, 1], drawn black on white."""
+
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from lib.files import replacing
+
+COLOURS = {
+    "original": "#444444",
+    "oracle edit": "#8c6bb1",
+    "rejection": "#b8860b",
+    "literal": "#d95f02",
+    "exact": "#1b9e77",
+    "gold retrain": "#2c6fbb",
+}
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure as PNG without time stamp or software name, under a temporary name first."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
+
+
+def show_images(axis: Axes, images: Tensor, columns: int, title: str = "") -> None:
+    """Draw images as one sheet of ``columns`` columns."""
+    sheet = make_grid(images.clamp(-1, 1), nrow=columns, padding=1, pad_value=-0.7).permute(1, 2, 0).numpy()
+    axis.imshow(0.5 - sheet / 2 if images.shape[1] == 1 else sheet / 2 + 0.5, vmin=0, vmax=1)
+    axis.set_title(title, fontsize=9, loc="left")
+    axis.axis("off")
+
+
+def sheet(images: Tensor, columns: int = 16, title: str = "") -> Figure:
+    """One contact sheet."""
+    rows = -(-len(images) // columns)
+    figure, axis = plt.subplots(figsize=(9, 9 * rows / columns + 0.3))
+    show_images(axis, images, columns, title)
+    return figure
+
+
+def sheets(groups: dict[str, Tensor], columns: int = 10) -> Figure:
+    """Contact sheets side by side, one a name."""
+    figure, axes = plt.subplots(1, len(groups), figsize=(3.1 * len(groups), 3.4), squeeze=False)
+    for axis, (name, images) in zip(axes[0], groups.items(), strict=True):
+        show_images(axis, images, columns, name)
+    return figure
+
+
+def pairs(rows: dict[str, Tensor], difference: bool = True) -> Figure:
+    """The same latents in every row; with ``difference``, a last row maps |last - first|, dark where they differ."""
+    count, columns = len(rows) + difference, len(next(iter(rows.values())))
+    figure, axes = plt.subplots(count, 1, figsize=(9, count * (9 / columns + 0.3)))
+    for axis, (name, images) in zip(axes, rows.items(), strict=False):
+        show_images(axis, images, columns, name)
+    if difference:
+        first, *_, last = rows.values()
+        show_images(axes[-1], (last - first).abs() - 1, columns, "difference of the last and the first row")
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def strip(images: Tensor, positions: list[float], title: str) -> Figure:
+    """Edit strips: images (rows * len(positions), C, H, W), one row a latent, one column a projection."""
+    figure, axis = plt.subplots(figsize=(9, 9 * len(images) / len(positions) ** 2 + 0.5))
+    show_images(axis, images, len(positions), title)
+    width = images.shape[-1] + 1
+    for number, position in enumerate(positions):
+        axis.text((number + 0.5) * width, -2, f"{position:+.1f}", ha="center", va="bottom", fontsize=8)
+    axis.set_title(title, fontsize=9, loc="left", pad=14)
+    return figure
+
+
+def projections(proj: np.ndarray, has_feature: np.ndarray, thresholds: dict[str, float], feature: str) -> Figure:
+    """Histograms of projections with and without the feature, and the thresholds."""
+    figure, axis = plt.subplots(figsize=(7, 3))
+    bins = np.linspace(proj.min(), proj.max(), 60)
+    axis.hist(proj[~has_feature], bins, color="#bbbbbb", label=f"without {feature}")
+    axis.hist(proj[has_feature], bins, color="#d95f02", alpha=0.8, label=f"with {feature}")
+    for style, (name, t) in zip(("--", "-"), thresholds.items(), strict=False):
+        axis.axvline(t, color="black", linestyle=style, label=f"{name} t = {t:.2f}")
+    axis.set(xlabel="proj(z), in prior standard deviations", ylabel="samples")
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def histograms(values: dict[str, np.ndarray], xlabel: str, marks: dict[str, float] | None = None) -> Figure:
+    """Densities of one quantity in several groups, with marked positions."""
+    figure, axis = plt.subplots(figsize=(7, 3))
+    everything = np.concatenate(list(values.values()))
+    bins = np.linspace(*np.quantile(everything, [0.001, 0.999]), 60)
+    for name, group in values.items():
+        axis.hist(group, bins, density=True, histtype="step", linewidth=1.6, label=name, color=COLOURS.get(name))
+    for name, position in (marks or {}).items():
+        axis.axvline(position, color="black", linestyle=":", label=f"{name} {position:.2f}")
+    axis.set(xlabel=xlabel, ylabel="density")
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def lines(
+    series: dict[str, tuple[list, list]], xlabel: str, ylabel: str, title: str = "", logx: bool = False, **marks: float
+) -> Figure:
+    """One line a name: name -> (x, y). ``marks`` are dotted horizontal levels."""
+    figure, axis = plt.subplots(figsize=(6.5, 3.2))
+    draw_lines(axis, series, xlabel, ylabel, title)
+    for name, level in marks.items():
+        axis.axhline(level, color="black", linestyle=":", label=f"{name.replace('_', ' ')} {level:.3g}")
+    if logx:
+        axis.set_xscale("log")
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def draw_lines(axis: Axes, series: dict[str, tuple[list, list]], xlabel: str, ylabel: str, title: str = "") -> None:
+    """The lines of ``series`` on an axis."""
+    for name, (x, y) in series.items():
+        axis.plot(x, y, marker="o" if len(x) < 20 else None, markersize=4, label=name, color=COLOURS.get(name))
+    axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axis.title.set_fontsize(9)
+
+
+def bars(groups: dict[str, np.ndarray], labels: list[str], xlabel: str, ylabel: str) -> Figure:
+    """Grouped bars: one group a label, one bar a name."""
+    figure, axis = plt.subplots(figsize=(8, 3))
+    width = 0.8 / len(groups)
+    for number, (name, heights) in enumerate(groups.items()):
+        positions = np.arange(len(labels)) + (number - (len(groups) - 1) / 2) * width
+        axis.bar(positions, heights, width, label=name, color=COLOURS.get(name))
+    axis.set_xticks(range(len(labels)), labels)
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.legend(fontsize=8, frameon=False, ncols=2)
+    return figure
+
+
+def scatter(points: dict[str, dict[str, tuple[float, float]]], xlabel: str, ylabel: str) -> Figure:
+    """Panels (chain -> method -> (x, y)), one point a method: quality against removal."""
+    figure, axes = plt.subplots(1, len(points), figsize=(2.9 * len(points), 3), sharey=False, squeeze=False)
+    for axis, (chain, methods) in zip(axes[0], points.items(), strict=True):
+        for name, (x, y) in methods.items():
+            axis.scatter(x, y, color=COLOURS.get(name), label=name, s=36)
+        axis.set(title=chain, xlabel=xlabel, xlim=(0, None), ylim=(0, None))
+        axis.title.set_fontsize(9)
+    axes[0][0].set_ylabel(ylabel)
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.tight_layout()
+    figure.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=6, fontsize=8, frameon=False)
+    return figure
+
+
+def panels(
+    chains: dict[str, dict[str, tuple[list, list]]], xlabel: str, ylabel: str, ylim: tuple[float, float] | None = None
+) -> Figure:
+    """Panels of lines: chain -> method -> (x, y), as for attack curves."""
+    figure, axes = plt.subplots(1, len(chains), figsize=(2.9 * len(chains), 3), sharey=True, squeeze=False)
+    for axis, (chain, series) in zip(axes[0], chains.items(), strict=True):
+        draw_lines(axis, series, xlabel, "", chain)
+        if ylim:
+            axis.set_ylim(*ylim)
+    axes[0][0].set_ylabel(ylabel)
+    handles, names = axes[0][0].get_legend_handles_labels()
+    figure.tight_layout()
+    figure.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=6, fontsize=8, frameon=False)
+    return figure
+
+
+def quiet_style() -> None:
+    """Light axes for every figure of a notebook."""
+    matplotlib.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "figure.dpi": 90, "font.size": 9})

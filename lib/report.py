@@ -1,0 +1,239 @@
+"""Tables and figures of a run, made from its rows (metrics.csv, attacks.csv, costs.csv) alone."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lib import plots
+from lib.evaluation import load_bench, see
+from lib.files import replacing
+from lib.latent import latents, stream
+from lib.methods import METHODS
+from lib.models import load_generator, sample
+from lib.runs import ATTACKS, COSTS, METRICS, find, read_rows, write_rows
+
+TABLES = (
+    "headline",
+    "judges",
+    "generators",
+    "directions",
+    "removal",
+    "quality",
+    "preservation",
+    "drift",
+    "attacks",
+    "costs",
+)
+FIGURES = ("before-after", "removal-quality", "attack-curves", "preservation")
+METHOD_ORDER = ("original", "oracle edit", "rejection", "literal", "exact", "gold retrain")
+CHAIN = ["dataset", "model", "feature"]
+
+
+def gather(folder: Path, published: Path) -> bool:
+    """Join the rows of all stages under ``folder`` into metrics.csv, attacks.csv and costs.csv, in a fixed order.
+
+    A folder where no generator was both evaluated and attacked gets the published run's rows. Returns whether the rows
+    are the folder's own.
+    """
+    own = any(folder.glob("*/**/metrics-evaluate.csv")) and any(folder.glob("*/**/attacks-attack.csv"))
+    for kind, columns in (("metrics", METRICS), ("attacks", ATTACKS), ("costs", COSTS)):
+        parts = sorted(folder.glob(f"*/**/{kind}-*.csv")) if own else [published / f"{kind}.csv"]
+        write_rows(folder / f"{kind}.csv", columns, [row for part in parts for row in read_rows(part)])
+    return own
+
+
+def has_weights(*cell: str | int) -> bool:
+    """Whether the original and both unlearned generators of (profile, dataset, model, seed, feature) are at hand."""
+    try:
+        find(*cell[:4], "generator.safetensors")
+        return all(find(*cell, method, "generator.safetensors") for method in METHODS)
+    except FileNotFoundError:
+        return False
+
+
+def before_after(*cell: str | int, device: torch.device, columns: int = 16) -> dict[str, Tensor]:
+    """Images of latents with the feature: rows of the original and of each unlearned generator, named for a figure.
+
+    cell: (profile, dataset, model, seed, feature).
+    """
+    profile, dataset, model, seed, feature = cell
+    original = load_generator(find(*cell[:4], "generator.safetensors"), model, device)
+    z = latents(1000, original.latent_dim, stream(seed, "show"))
+    has_feature = see(sample(original, z), load_bench(profile, dataset, feature, device)).exact
+    z = z[torch.from_numpy(has_feature)][:columns]
+    rows = {f"{model}, {feature}: original": sample(original, z)}
+    for method in METHODS:
+        unlearned = load_generator(find(*cell, method, "generator.safetensors"), model, device)
+        rows[f"{model}, {feature}: {method}"] = sample(unlearned, z)
+    return rows
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Rows as a frame; empty cells of text columns stay empty text."""
+    frame = pd.read_csv(path, keep_default_na=False, dtype=str)
+    numbers = [name for name in ("value", "low", "high", "n", "seconds", "steps") if name in frame]
+    return frame.assign(**{name: pd.to_numeric(frame[name]) for name in numbers})
+
+
+def ordered(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of chains, and within a chain of methods as a reader expects them."""
+    rank = {name: number for number, name in enumerate(METHOD_ORDER)}
+    return frame.sort_values([*CHAIN, "method"], key=lambda column: column.map(rank) if column.name == "method" else column)
+
+
+def wide(metrics: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """One line a chain and method, one column a metric (mean over seeds), in the order of ``names``."""
+    chosen = metrics[metrics.metric.isin(names)]
+    table = chosen.pivot_table(index=[*CHAIN, "method"], columns="metric", values="value", aggfunc="mean", sort=False)
+    return ordered(table.reindex(columns=[name for name in names if name in table]).reset_index())
+
+
+def matching(metrics: pd.DataFrame, *starts: str) -> list[str]:
+    """The metrics whose names begin with one of ``starts``, in order of appearance."""
+    return [name for name in metrics.metric.unique() if name.startswith(starts)]
+
+
+def percent(value: float, low: float, high: float) -> str:
+    """A ratio with its interval, in per cent."""
+    return f"{100 * value:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
+
+
+def headline(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """The paper's kind of table: removal, quality, preservation, attack and cost for every chain and method."""
+    evaluated = metrics[metrics.method.isin(METHOD_ORDER) & metrics.metric.eq("ratio exact")]
+    table = evaluated[[*CHAIN, "method", "seed"]].copy()
+    keys = [*CHAIN, "method", "seed"]
+
+    def column(name: str, text: str, form: str) -> None:
+        found = metrics[metrics.metric.eq(name)].set_index(keys).value
+        table[text] = [
+            f"{found[key]:{form}}" if key in found else "-" for key in table[keys].itertuples(index=False, name=None)
+        ]
+
+    for metric, text in (("ratio exact", "ratio, exact judge (%)"), ("ratio B corrected", "ratio, judge B corrected (%)")):
+        rows = metrics[metrics.metric.eq(metric)].set_index(keys)
+        table[text] = [
+            percent(*rows.loc[key, ["value", "low", "high"]]) for key in table[keys].itertuples(index=False, name=None)
+        ]
+    free = next(name for name in matching(metrics, "FD-") if name.endswith("to feature-free"))
+    column(free, free, ".1f")
+    column("inception score", "IS", ".2f")
+    column("preservation L1", "preservation L1", ".4f")
+    searched = attacks[attacks.attack.eq("latent search") & attacks.judge.eq("exact") & attacks.metric.eq("success")]
+    budgets = sorted(searched.budget.unique(), key=lambda text: float(text.split()[1].rstrip(",")))
+    middle = budgets[len(budgets) // 2] if budgets else ""
+    success = searched[searched.budget.eq(middle)].set_index(keys).value
+    seconds = costs[costs.stage.isin(["unlearn", "gold", "pretrain"])].set_index(keys).seconds
+    rows = list(table[keys].itertuples(index=False, name=None))
+    table[f"attack success, {middle.split(',')[0]} (%)"] = [
+        f"{100 * success[k]:.0f}" if k in success else "-" for k in rows
+    ]
+    table["training seconds"] = [f"{seconds[k]:.0f}" if k in seconds else "-" for k in rows]
+    return ordered(table.drop(columns="seed"))
+
+
+def attack_table(attacks: pd.DataFrame) -> pd.DataFrame:
+    """Success of every attack and budget, one column a method."""
+    chosen = attacks[attacks.metric.eq("success")]
+    table = chosen.pivot_table(
+        index=[*CHAIN, "attack", "budget", "judge"], columns="method", values="value", aggfunc="mean", sort=False
+    )
+    return table.reindex(columns=[name for name in METHOD_ORDER if name in table]).reset_index()
+
+
+def cost_table(costs: pd.DataFrame) -> pd.DataFrame:
+    """Seconds and steps of every training, and its share of the pre-training of the same model."""
+    table = costs[costs.stage.isin(["pretrain", "gold", "unlearn"])].copy()
+    original = table[table.stage.eq("pretrain")].set_index(["dataset", "model", "seed"]).seconds
+    table["share of pre-training"] = [
+        row.seconds / original.get((row.dataset, row.model, row.seed), float("nan")) for row in table.itertuples()
+    ]
+    return table
+
+
+def build_tables(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Every table of ``TABLES`` from the three frames of rows."""
+    judged = metrics[metrics.metric.str.startswith("judge ")]
+    trained = metrics[metrics.method.isin(["pretrain", "gold", "real"])]
+    return {
+        "headline": headline(metrics, attacks, costs),
+        "judges": judged[[*CHAIN, "metric", "value", "low", "high", "n", "protocol"]],
+        "generators": wide(trained, trained.metric.unique().tolist()),
+        "directions": wide(metrics[metrics.method.eq("direction")], matching(metrics[metrics.method.eq("direction")], "")),
+        "removal": metrics[
+            metrics.metric.isin(["ratio exact", "ratio B", "ratio B corrected", "miss rate", "creation rate"])
+        ][[*CHAIN, "method", "metric", "value", "low", "high", "n"]],
+        "quality": wide(
+            metrics, [*matching(metrics, "inception", "FD-", "KID-", "FID-"), "precision", "recall", "density", "coverage"]
+        ),
+        "preservation": wide(metrics, matching(metrics, "preservation")),
+        "drift": wide(metrics, matching(metrics, "drift")),
+        "attacks": attack_table(attacks),
+        "costs": cost_table(costs),
+    }
+
+
+def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
+    """Write ``<name>.csv`` and ``<name>.md``."""
+    with replacing(folder / f"{name}.csv") as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    with replacing(folder / f"{name}.md") as temporary:
+        temporary.write_text(table.to_markdown(index=False, floatfmt=".4g", disable_numparse=name == "headline") + "\n")
+
+
+def removal_quality(metrics: pd.DataFrame) -> Figure:
+    """Each method's ratio against its distance to feature-free real digits, one panel a chain."""
+    free = next(name for name in matching(metrics, "FD-") if name.endswith("to feature-free"))
+    table = wide(metrics[metrics.method.isin(METHOD_ORDER)], ["ratio exact", free])
+    points = {
+        " ".join(chain): {row.method: (100 * row["ratio exact"], row[free]) for _, row in part.iterrows()}
+        for chain, part in table.groupby(["model", "feature"], sort=False)
+    }
+    return plots.scatter(points, "ratio, exact judge (%)", "distance to feature-free digits")
+
+
+def attack_curves(attacks: pd.DataFrame) -> Figure:
+    """Success of the latent search against its radius, one panel a chain, one line a method; radius 0 is no attack."""
+    chosen = attacks[
+        attacks.metric.eq("success") & attacks.judge.eq("exact") & attacks.attack.isin(["none", "latent search"])
+    ]
+    radius = [
+        0.0 if attack == "none" else float(budget.split()[1].rstrip(","))
+        for attack, budget in zip(chosen.attack, chosen.budget, strict=True)
+    ]
+    chosen = chosen.assign(radius=radius)
+    chains = {}
+    for chain, part in chosen.groupby(["model", "feature"], sort=False):
+        means = part.groupby(["method", "radius"], sort=True).value.mean()
+        chains[" ".join(chain)] = {
+            name: (means[name].index.tolist(), (100 * means[name]).tolist()) for name in METHOD_ORDER if name in means
+        }
+    return plots.panels(chains, "radius (prior sd)", "success, exact judge (%)", (-3, 103))
+
+
+def preservation_curves(metrics: pd.DataFrame) -> Figure:
+    """Paired L1 on feature-free latents by their distance from the exact threshold, one panel a chain."""
+    bands = metrics[metrics.metric.str.startswith("preservation L1 ")]
+    middle = [sum(map(float, name.split()[-1].split(".."))) / 2 for name in bands.metric]
+    chains = {}
+    for chain, part in bands.assign(middle=middle).groupby(["model", "feature"], sort=False):
+        means = part.groupby(["method", "middle"], sort=True).value.mean()
+        chains[" ".join(chain)] = {
+            name: (means[name].index.tolist(), means[name].tolist()) for name in METHOD_ORDER if name in means
+        }
+    return plots.panels(chains, "proj(z) - t (prior sd)", "paired L1")
+
+
+def write_html(path: Path, title: str, tables: dict[str, pd.DataFrame], figures: tuple[str, ...]) -> None:
+    """One page with every table and, by relative path, every figure."""
+    images = "".join(f'<h2>{name}</h2><img src="figures/{name}.png" style="max-width:100%">' for name in figures)
+    body = "".join(
+        f"<h2>{name}</h2>{table.to_html(index=False, float_format='%.4g', border=0)}" for name, table in tables.items()
+    )
+    style = "body{font:14px sans-serif;margin:2em auto;max-width:1200px}td,th{padding:2px 8px;text-align:left}"
+    page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
+    with replacing(path) as temporary:
+        temporary.write_text(f"{page}<h1>{title}</h1>{images}{body}</html>\n")

@@ -1,0 +1,295 @@
+"""Training loops: one resumable loop of steps, and the step of each thing that is trained.
+
+Every step draws its batch and its latents from a generator keyed by (seed, step), so a run that is killed and resumed from
+its checkpoint goes on exactly as if nothing had happened.
+"""
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from tqdm.auto import tqdm
+
+from lib.data import to_float
+from lib.latent import Edit, latents
+from lib.losses import loss_discriminator, loss_generator, loss_kl, loss_likelihood, loss_total
+from lib.weights import load_tensors, save_tensors
+
+LOG_EVERY = 10  # steps between two points of a curve; losses are checked for NaN as often
+
+
+@dataclass(frozen=True)
+class Curve:
+    """step: (n,) ints; losses: name -> (n,) floats; seconds: wall time of all steps, resumed ones included."""
+
+    step: list[int]
+    losses: dict[str, list[float]]
+    seconds: float
+
+
+def pack(parts: dict[str, nn.Module | Optimizer]) -> dict[str, Tensor]:
+    """The states of modules and optimisers as one flat dict of tensors."""
+    tensors = {}
+    for name, part in parts.items():
+        if isinstance(part, Optimizer):
+            states = part.state_dict()["state"]
+            tensors |= {f"{name}/{i}/{key}": value for i, state in states.items() for key, value in state.items()}
+        else:
+            tensors |= {f"{name}/{key}": value for key, value in part.state_dict().items()}
+    return tensors
+
+
+def unpack(parts: dict[str, nn.Module | Optimizer], tensors: dict[str, Tensor]) -> None:
+    """Put what ``pack`` collected back into the same parts."""
+    for name, part in parts.items():
+        own = {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}
+        if isinstance(part, Optimizer):
+            state = part.state_dict()
+            state["state"] = {}
+            for key, value in own.items():
+                index, field = key.split("/")
+                state["state"].setdefault(int(index), {})[field] = value
+            part.load_state_dict(state)
+        else:
+            part.load_state_dict(own)
+
+
+def run_steps(
+    step: Callable[[int], dict[str, Tensor]],
+    parts: dict[str, nn.Module | Optimizer],
+    n_steps: int,
+    checkpoint: Path | None = None,
+    every: int = 200,
+    signature: object = None,
+) -> Curve:
+    """Call ``step(i)`` for i = 0 .. n_steps - 1; each returns named scalar losses.
+
+    With a ``checkpoint`` path, ``parts`` are saved there every ``every`` steps and the run resumes from it, provided it was
+    made with the same ``signature`` (any JSON value: the settings of the run). The file is removed at the end.
+    Raises FloatingPointError when a loss is not finite; the last checkpoint, made of finite losses only, stays.
+    """
+    done, log, spent = resume(parts, checkpoint, signature)
+    start = time.perf_counter() - spent
+    for i in tqdm(range(done, n_steps), initial=done, total=n_steps, leave=False):
+        losses = step(i)
+        if i % LOG_EVERY == 0 or i + 1 == n_steps or (i + 1) % every == 0:
+            values = {name: float(loss) for name, loss in losses.items()}
+            check_finite(values, i, checkpoint)
+            if i % LOG_EVERY == 0 or i + 1 == n_steps:
+                log.append([i, *values.values()])
+        if checkpoint and (i + 1) % every == 0 and i + 1 < n_steps:
+            tensors = pack(parts) | {"log": torch.tensor(log, dtype=torch.float64)}
+            about = {"step": i + 1, "seconds": time.perf_counter() - start, "signature": signature}
+            save_tensors(checkpoint, tensors, {"kind": "checkpoint", **about})
+    if checkpoint:
+        checkpoint.unlink(missing_ok=True)
+    columns = list(zip(*log, strict=True))
+    losses = dict(zip(values, (list(column) for column in columns[1:]), strict=True))
+    return Curve([int(i) for i in columns[0]], losses, time.perf_counter() - start)
+
+
+def resume(parts: dict, checkpoint: Path | None, signature: object) -> tuple[int, list[list[float]], float]:
+    """(steps done, log, seconds spent) from a checkpoint of the same signature, after filling ``parts``; else zeros."""
+    if checkpoint is None or not checkpoint.is_file():
+        return 0, [], 0.0
+    tensors, about = load_tensors(checkpoint, kind="checkpoint")
+    if about["signature"] != json.loads(json.dumps(signature)):
+        return 0, [], 0.0
+    log = tensors.pop("log").tolist()
+    unpack(parts, tensors)
+    return about["step"], log, about["seconds"]
+
+
+def check_finite(losses: dict[str, float], i: int, checkpoint: Path | None) -> None:
+    """Raise FloatingPointError naming the loss that is NaN or infinite at step ``i``."""
+    for name, value in losses.items():
+        if not math.isfinite(value):
+            kept = (
+                f"the last good checkpoint is {checkpoint}" if checkpoint and checkpoint.is_file() else "nothing was saved"
+            )
+            raise FloatingPointError(f"loss {name!r} became {value} at step {i}; {kept}: lower the learning rate.")
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where it is the faster choice: on GPUs, and on CPUs with hardware for it."""
+    fast = device.type == "cuda" or (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return torch.autocast(device.type, torch.bfloat16, enabled=bool(fast))
+
+
+def set_rate(optimiser: Optimizer, rate: float) -> None:
+    """Give every parameter group the learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of that name; ``auto`` is the GPU where there is one. Raises ValueError if there is no such device."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"DEVICE {name!r} does not exist on this machine: use 'auto' or 'cpu'.") from error
+    return device
+
+
+def batch_of(images: np.ndarray, rng: np.random.Generator, batch: int, device: torch.device) -> Tensor:
+    """A random batch of uint8 images (N, C, H, W) as float32 channels_last in [-1, 1]."""
+    chosen = to_float(images[rng.integers(len(images), size=batch)])
+    return chosen.to(device, memory_format=torch.channels_last)
+
+
+@torch.no_grad()
+def average(ema: nn.Module, module: nn.Module, i: int, decay: float) -> None:
+    """Move the exponential moving average towards ``module`` after step i, faster at the start."""
+    weight = 1 - min(decay, (1 + i) / (10 + i))
+    torch._foreach_lerp_(list(ema.parameters()), list(module.parameters()), weight)
+    for mean, value in zip(ema.buffers(), module.buffers(), strict=True):
+        if value.is_floating_point():
+            mean.lerp_(value, weight)
+        else:
+            mean.copy_(value)
+
+
+def fit_gan(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    images: np.ndarray,
+    steps: int,
+    seed: int,
+    device: torch.device,
+    batch: int = 64,
+    rate: float = 5e-4,
+    decay: float = 0.995,
+    checkpoint: Path | None = None,
+) -> Curve:
+    """Train both in place on uint8 images (N, C, H, W); the generator ends as the moving average of its weights.
+
+    Non-saturating loss, Adam; the rate falls linearly to zero over the last three tenths.
+    """
+    for module in (generator, discriminator):
+        module.to(device, memory_format=torch.channels_last).train()
+    ema = copy.deepcopy(generator)
+    adam_g = torch.optim.Adam(generator.parameters(), rate, (0.5, 0.99))
+    adam_d = torch.optim.Adam(discriminator.parameters(), rate, (0.5, 0.99))
+
+    def step(i: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([seed, i])
+        real = batch_of(images, rng, batch, device)
+        z = torch.from_numpy(rng.standard_normal((batch, generator.latent_dim), dtype=np.float32)).to(device)
+        for optimiser in (adam_g, adam_d):
+            set_rate(optimiser, rate * min(1, (1 - i / steps) / 0.3))
+        with autocast(device):
+            fake = generator(z)
+            loss_d = loss_discriminator(discriminator(real).float(), discriminator(fake.detach()).float())
+        descend(loss_d, adam_d)
+        discriminator.requires_grad_(False)
+        with autocast(device):
+            loss_g = loss_generator(discriminator(fake).float())
+        descend(loss_g, adam_g)
+        discriminator.requires_grad_(True)
+        average(ema, generator, i, decay)
+        return {"generator": loss_g, "discriminator": loss_d}
+
+    parts = {"generator": generator, "discriminator": discriminator, "ema": ema, "adam_g": adam_g, "adam_d": adam_d}
+    settings = [seed, steps, batch, rate, decay, generator.sizes, discriminator.sizes, len(images)]
+    curve = run_steps(step, parts, steps, checkpoint, 200, settings)
+    generator.load_state_dict(ema.state_dict())
+    generator.eval()
+    return curve
+
+
+def fit_vae(
+    encoder: nn.Module,
+    decoder: nn.Module,
+    images: np.ndarray,
+    steps: int,
+    seed: int,
+    device: torch.device,
+    batch: int = 128,
+    rate: float = 2e-3,
+    decay: float = 0.995,
+    beta: float = 1.0,
+    checkpoint: Path | None = None,
+) -> Curve:
+    """Train both in place on uint8 images (N, C, H, W); the decoder ends as the moving average of its weights.
+
+    Bernoulli likelihood and ``beta`` times the KL term (Higgins et al., 2017), Adam with a linearly falling rate.
+    """
+    for module in (encoder, decoder):
+        module.to(device, memory_format=torch.channels_last).train()
+    ema = copy.deepcopy(decoder)
+    adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], rate, (0.9, 0.99))
+
+    def step(i: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([seed, i])
+        x = batch_of(images, rng, batch, device)
+        noise = torch.from_numpy(rng.standard_normal((batch, decoder.latent_dim), dtype=np.float32)).to(device)
+        set_rate(adam, rate * min(1, 20 * i / steps + 0.02, (1 - i / steps) / 0.6))
+        with autocast(device):
+            mean, log_variance = encoder(x)
+            logits = decoder.logits(mean + noise * (log_variance / 2).exp())
+        likelihood, kl = loss_likelihood(logits.float(), x), loss_kl(mean, log_variance)
+        descend(likelihood + beta * kl, adam)
+        average(ema, decoder, i, decay)
+        return {"likelihood": likelihood, "kl": kl}
+
+    parts = {"encoder": encoder, "decoder": decoder, "ema": ema, "adam": adam}
+    settings = [seed, steps, batch, rate, decay, beta, decoder.sizes, encoder.sizes, len(images)]
+    curve = run_steps(step, parts, steps, checkpoint, 200, settings)
+    decoder.load_state_dict(ema.state_dict())
+    encoder.eval(), decoder.eval()
+    return curve
+
+
+def descend(loss: Tensor, optimiser: Optimizer) -> None:
+    """One step of the optimiser down the gradient of the loss."""
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+
+
+def unlearn(
+    generator: nn.Module,
+    edit: Edit,
+    steps: int,
+    seed: int,
+    device: torch.device,
+    alpha: float = 1.0,
+    batch: int = 128,
+    rate: float = 1e-3,
+    checkpoint: Path | None = None,
+) -> tuple[nn.Module, Curve]:
+    """A fine-tuned copy of the generator that shows G0(ẑ) at z; the original stays as it is.
+
+    The loss is ``losses.loss_total`` with the edit as teacher, on fresh latents at every step; Adam, the rate falling along
+    a cosine. Batch-norm statistics stay frozen (eval mode), so that teacher and student differ by their weights alone.
+    """
+    original = generator.to(device).eval()
+    unlearned = copy.deepcopy(original).to(memory_format=torch.channels_last).requires_grad_(True)
+    adam = torch.optim.Adam(unlearned.parameters(), rate, (0.9, 0.99))
+    edit = edit.to(device)
+
+    def step(i: int) -> dict[str, Tensor]:
+        z = latents(batch, original.latent_dim, [seed, i]).to(device)
+        set_rate(adam, rate * 0.5 * (1 + math.cos(math.pi * i / steps)))
+        with autocast(device):
+            with torch.no_grad():
+                target = original(edit(z))
+            image = unlearned(z)
+        losses = loss_total(image.float(), target.float(), edit.similar(z), alpha)
+        descend(losses["total"], adam)
+        return losses
+
+    settings = [seed, steps, alpha, batch, rate, edit.threshold, edit.vector.tolist()]
+    curve = run_steps(step, {"unlearned": unlearned, "adam": adam}, steps, checkpoint, 200, settings)
+    return unlearned.requires_grad_(False), curve
