@@ -5,13 +5,18 @@ The Snakefile calls ``python -m lib.pipeline run NOTEBOOK ...`` once per stage; 
 
 import argparse
 import ast
+import fcntl
 import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,9 +24,10 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from lib.files import replacing
-from lib.runs import ROOT, results_root
+from lib.runs import ROOT, SHIPPED, results_root
 
 NOTEBOOKS = ROOT / "notebooks"
+MARKS = ("<!-- headline table -->", "<!-- end of headline table -->")
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "papermill", "snakemake")
 
 
@@ -31,7 +37,7 @@ class Floats(yaml.SafeLoader):
 
 Floats.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    __import__("re").compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$"),
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)$"),
     list("-+.0123456789"),
 )
 
@@ -171,9 +177,8 @@ def machine() -> dict[str, object]:
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
-    return {"commit": commit(), "device": f"{device}, {cores} cores", "versions": versions}
+    return {"commit": commit(), "device": f"{device}, {cores()} cores", "versions": versions}
 
 
 def commit() -> str:
@@ -207,6 +212,109 @@ def manifest(profile: str) -> None:
     write_json(results_root() / profile / "manifest.json", stages)
 
 
+@contextmanager
+def alone(root: Path) -> Iterator[int]:
+    """Hold the lock of the results folder. The system frees it when its holders die, so a killed run leaves no trace.
+
+    The lock is inherited by the run's own processes: after a kill -9 of the parent, the next run waits for what it left.
+    """
+    with replacing(root / ".writable") as probe:
+        probe.touch()
+    (root / ".writable").unlink()
+    with (root / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another run in {root.name}/ to end", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        os.set_inheritable(file.fileno(), True)
+        yield file.fileno()
+
+
+def reproduce(profile: str) -> None:
+    """Run the whole matrix of a profile through Snakemake; what is already made is not made again.
+
+    Raises RuntimeError in one sentence when a stage fails, PermissionError when the results folder cannot be written.
+    """
+    load_profile(profile)
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores()), "--config", f"profile={profile}"]
+    command += ["--nolock", "--rerun-incomplete", "--scheduler", "greedy", "--quiet", "progress"]
+    command += ["--rerun-triggers", "mtime", "params", "input"]
+    with alone(results_root()) as lock:
+        if subprocess.run(command, cwd=ROOT, pass_fds=[lock], check=False).returncode:
+            raise RuntimeError("a stage failed: its own sentence stands above, and the next run goes on from there.")
+    report_time(profile, time.perf_counter() - start)
+
+
+def report_time(profile: str, seconds: float) -> None:
+    """Print the wall time of the run, and the share of all stages that the notebook layer took."""
+    stages = json.loads((results_root() / profile / "manifest.json").read_text()).values()
+    whole, computing = (sum(stage[key] for stage in stages) for key in ("seconds", "seconds_computing"))
+    print(f"profile {profile}: {seconds:.0f} s now; all stages {whole:.0f} s, of which {whole - computing:.0f} s")
+    print(f"({(whole - computing) / whole:.1%}) for kernels, imports and papermill; see {results_root().name}/{profile}/")
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def refresh() -> None:
+    """Execute every notebook in order in an empty results folder and store its outputs in it.
+
+    The outputs hold no times or paths, so that a second refresh changes nothing.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+
+    with tempfile.TemporaryDirectory() as root:
+        os.environ.update({"FEATURE_UNLEARNING_RESULTS": root, "TQDM_DISABLE": "1"})
+        for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+            book = nbformat.read(path, as_version=4)
+            resources = {"metadata": {"path": str(NOTEBOOKS)}}
+            NotebookClient(book, timeout=600, kernel_name="python3", resources=resources, record_timing=False).execute()
+            book.metadata = {"kernelspec": book.metadata.kernelspec, "language_info": {"name": "python"}}
+            with replacing(path) as temporary:
+                nbformat.write(stripped(book), temporary)
+
+
+def publish(profile: str) -> None:
+    """Ship what a finished run made: weights to data/pretrained/, headline notebooks, and the tables of the READMEs."""
+    made, settings = results_root() / profile, load_profile(profile)
+    dataset, seed = settings["dataset"], settings["seeds"][0]
+    kept = [f"{name}.safetensors" for name in ("classifier", "judge-a", "judge-b")] + ["cutoffs.json"]
+    for model, features in settings["chains"].items():
+        home = f"{model}/seed{seed}"
+        kept += [f"{home}/{name}.safetensors" for name in ("generator", "discriminator" if model == "gan" else "encoder")]
+        for feature in features:
+            kept += [f"{home}/{feature}/{name}" for name in ("gold/generator.safetensors", "direction.safetensors")]
+            kept += [f"{home}/{feature}/judge.json"]
+            kept += [f"{home}/{feature}/{method}/generator.safetensors" for method in settings["methods"]]
+    for name in kept:
+        copy(made / dataset / name, SHIPPED / dataset / name)
+    for model, feature in settings["headline"].items():
+        for path in sorted((made / "executed").glob("*.ipynb")):
+            words = path.stem.split("-", 2)
+            if path.stem.startswith(("01", "07")) or (model in words and (feature in path.stem or "02" in words[0][:2])):
+                copy(path, made / "notebooks" / path.name)
+    insert(ROOT / "README.md", (made / "tables" / "headline.md").read_text())
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
+    with replacing(target) as temporary:
+        temporary.write_bytes(source.read_bytes())
+
+
+def insert(path: Path, table: str) -> None:
+    """Replace what stands between the two marks in the file by the table."""
+    before, rest = path.read_text().split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    with replacing(path) as temporary:
+        temporary.write_text(f"{before}{MARKS[0]}\n{table}{MARKS[1]}{after}")
+
+
 def literal(text: str) -> object:
     """A command-line value: a Python literal where it is one, else the text."""
     try:
@@ -223,10 +331,10 @@ def source_digest(notebook: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: ``run NOTEBOOK --profile P -p NAME VALUE ... --outputs PATH ...``, ``check``, ``manifest``."""
+    """Command line; see ``python -m lib.pipeline --help``."""
     parser = argparse.ArgumentParser(prog="python -m lib.pipeline", description=main.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("run", "check", "manifest"):
+    for name in ("run", "check", "manifest", "reproduce", "publish", "notebooks"):
         command = commands.add_parser(name)
         command.add_argument("--profile", default="smoke")
         if name == "run":
@@ -238,10 +346,11 @@ def main(arguments: list[str] | None = None) -> int:
         if given.command == "run":
             outputs = [path.resolve() for path in given.outputs]
             run(given.notebook, given.profile, {name: literal(value) for name, value in given.p}, outputs)
-        elif given.command == "check":
-            load_profile(given.profile)
+        elif given.command == "notebooks":
+            refresh()
         else:
-            manifest(given.profile)
+            actions = {"check": load_profile, "manifest": manifest, "reproduce": reproduce, "publish": publish}
+            actions[given.command](given.profile)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

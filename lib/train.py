@@ -168,13 +168,13 @@ def fit_gan(
     seed: int,
     device: torch.device,
     batch: int = 64,
-    rate: float = 5e-4,
-    decay: float = 0.995,
+    rate: float = 1e-3,
+    decay: float = 0.998,
     checkpoint: Path | None = None,
 ) -> Curve:
     """Train both in place on uint8 images (N, C, H, W); the generator ends as the moving average of its weights.
 
-    Non-saturating loss, Adam; the rate falls linearly to zero over the last three tenths.
+    Non-saturating loss, Adam; the rate falls linearly to zero over the second half.
     """
     for module in (generator, discriminator):
         module.to(device, memory_format=torch.channels_last).train()
@@ -187,7 +187,7 @@ def fit_gan(
         real = batch_of(images, rng, batch, device)
         z = torch.from_numpy(rng.standard_normal((batch, generator.latent_dim), dtype=np.float32)).to(device)
         for optimiser in (adam_g, adam_d):
-            set_rate(optimiser, rate * min(1, (1 - i / steps) / 0.3))
+            set_rate(optimiser, rate * min(1, (1 - i / steps) / 0.5))
         with autocast(device):
             fake = generator(z)
             loss_d = loss_discriminator(discriminator(real).float(), discriminator(fake.detach()).float())
@@ -218,7 +218,7 @@ def fit_vae(
     batch: int = 128,
     rate: float = 2e-3,
     decay: float = 0.995,
-    beta: float = 1.0,
+    beta: float = 2.0,
     checkpoint: Path | None = None,
 ) -> Curve:
     """Train both in place on uint8 images (N, C, H, W); the decoder ends as the moving average of its weights.

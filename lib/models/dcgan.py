@@ -9,10 +9,16 @@ def up_block(n_in: int, n_out: int) -> list[nn.Module]:
     return [nn.ConvTranspose2d(n_in, n_out, 4, 2, 1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
 
 
+def small_start(module: nn.Module) -> None:
+    """Draw convolution weights from N(0, 0.02), as DCGAN does; for ``Module.apply``."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+
+
 class Generator(nn.Module):
     """Latents (N, latent_dim) -> images (N, channels, 32, 32) in [-1, 1]."""
 
-    def __init__(self, latent_dim: int = 32, width: int = 32, channels: int = 1) -> None:
+    def __init__(self, latent_dim: int = 16, width: int = 32, channels: int = 1) -> None:
         super().__init__()
         self.sizes = {"latent_dim": latent_dim, "width": width, "channels": channels}
         self.latent_dim = latent_dim
@@ -25,6 +31,7 @@ class Generator(nn.Module):
             nn.ConvTranspose2d(width, channels, 4, 2, 1),  # 16x16 => 32x32
             nn.Tanh(),
         )
+        self.apply(small_start)
 
     def forward(self, z: Tensor) -> Tensor:
         x = self.project(z).unflatten(1, (-1, 4, 4))
@@ -50,6 +57,7 @@ class Discriminator(nn.Module):
             nn.Flatten(),
             nn.Linear(4 * width * 4 * 4, 1),
         )
+        self.apply(small_start)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.body(images).squeeze(1)

@@ -32,19 +32,20 @@ class Decoder(nn.Module):
         super().__init__()
         self.sizes = {"latent_dim": latent_dim, "width": width, "channels": channels}
         self.latent_dim = latent_dim
-        self.project = nn.Linear(latent_dim, 4 * width * 4 * 4, bias=False)
+        self.project = nn.Linear(latent_dim, 8 * width * 4 * 4, bias=False)
         self.body = nn.Sequential(
-            nn.BatchNorm2d(4 * width),
+            nn.BatchNorm2d(8 * width),
             nn.ReLU(),
-            *up_block(4 * width, 2 * width),  # 4x4 => 8x8
+            *up_block(8 * width, 2 * width),  # 4x4 => 8x8
             *up_block(2 * width, width),  # 8x8 => 16x16
             nn.ConvTranspose2d(width, channels, 4, 2, 1),  # 16x16 => 32x32
         )
 
     def logits(self, z: Tensor) -> Tensor:
-        """Logit of each pixel's intensity in [0, 1]."""
+        """Bernoulli logit of each pixel's intensity in [0, 1]: what training sees."""
         x = self.project(z).unflatten(1, (-1, 4, 4))
         return self.body(x.contiguous(memory_format=torch.channels_last))
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.logits(z).sigmoid() * 2 - 1
+        # The Bernoulli mean is 2 sigmoid(l) - 1 = tanh(l / 2), which is blurred; at temperature 1/2 it is tanh(l).
+        return self.logits(z).tanh()
