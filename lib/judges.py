@@ -95,7 +95,7 @@ def fit_judge(
         return {"judge": loss}
 
     settings = [seed, steps, batch, rate, judge.sizes, augment.__name__, len(images)]
-    curve = run_steps(step, {"judge": judge, "optimiser": optimiser}, steps, checkpoint, 200, settings)
+    curve = run_steps(step, {"judge": judge, "optimiser": optimiser}, steps, checkpoint, settings)
     judge.eval()
     return curve
 

@@ -23,6 +23,7 @@ from lib.latent import Edit, latents
 from lib.losses import loss_discriminator, loss_generator, loss_kl, loss_likelihood, loss_total
 from lib.weights import load_tensors, save_tensors
 
+CHECKPOINT_EVERY = 200  # steps between two checkpoints
 LOG_EVERY = 10  # steps between two points of a curve; losses are checked for NaN as often
 
 
@@ -67,12 +68,11 @@ def run_steps(
     parts: dict[str, nn.Module | Optimizer],
     n_steps: int,
     checkpoint: Path | None = None,
-    every: int = 200,
     signature: object = None,
 ) -> Curve:
     """Call ``step(i)`` for i = 0 .. n_steps - 1; each returns named scalar losses.
 
-    With a ``checkpoint`` path, ``parts`` are saved there every ``every`` steps and the run resumes from it, provided it was
+    With a ``checkpoint`` path, ``parts`` are saved there every CHECKPOINT_EVERY steps, and the run resumes from it if it was
     made with the same ``signature`` (any JSON value: the settings of the run). The file is removed at the end.
     Raises FloatingPointError when a loss is not finite; the last checkpoint, made of finite losses only, stays.
     """
@@ -80,12 +80,12 @@ def run_steps(
     start = time.perf_counter() - spent
     for i in tqdm(range(done, n_steps), initial=done, total=n_steps, leave=False):
         losses = step(i)
-        if i % LOG_EVERY == 0 or i + 1 == n_steps or (i + 1) % every == 0:
-            values = {name: float(loss) for name, loss in losses.items()}
+        if i % LOG_EVERY == 0 or i + 1 == n_steps or (i + 1) % CHECKPOINT_EVERY == 0:
+            values = {name: float(loss.detach()) for name, loss in losses.items()}
             check_finite(values, i, checkpoint)
             if i % LOG_EVERY == 0 or i + 1 == n_steps:
                 log.append([i, *values.values()])
-        if checkpoint and (i + 1) % every == 0 and i + 1 < n_steps:
+        if checkpoint and (i + 1) % CHECKPOINT_EVERY == 0 and i + 1 < n_steps:
             tensors = pack(parts) | {"log": torch.tensor(log, dtype=torch.float64)}
             about = {"step": i + 1, "seconds": time.perf_counter() - start, "signature": signature}
             save_tensors(checkpoint, tensors, {"kind": "checkpoint", **about})
@@ -202,7 +202,7 @@ def fit_gan(
 
     parts = {"generator": generator, "discriminator": discriminator, "ema": ema, "adam_g": adam_g, "adam_d": adam_d}
     settings = [seed, steps, batch, rate, decay, generator.sizes, discriminator.sizes, len(images)]
-    curve = run_steps(step, parts, steps, checkpoint, 200, settings)
+    curve = run_steps(step, parts, steps, checkpoint, settings)
     generator.load_state_dict(ema.state_dict())
     generator.eval()
     return curve
@@ -245,7 +245,7 @@ def fit_vae(
 
     parts = {"encoder": encoder, "decoder": decoder, "ema": ema, "adam": adam}
     settings = [seed, steps, batch, rate, decay, beta, decoder.sizes, encoder.sizes, len(images)]
-    curve = run_steps(step, parts, steps, checkpoint, 200, settings)
+    curve = run_steps(step, parts, steps, checkpoint, settings)
     decoder.load_state_dict(ema.state_dict())
     encoder.eval(), decoder.eval()
     return curve
@@ -291,5 +291,5 @@ def unlearn(
         return losses
 
     settings = [seed, steps, alpha, batch, rate, edit.threshold, edit.vector.tolist()]
-    curve = run_steps(step, {"unlearned": unlearned, "adam": adam}, steps, checkpoint, 200, settings)
+    curve = run_steps(step, {"unlearned": unlearned, "adam": adam}, steps, checkpoint, settings)
     return unlearned.requires_grad_(False), curve

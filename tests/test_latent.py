@@ -1,0 +1,99 @@
+"""Projection, threshold and edit: known answers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lib import latent
+from lib.latent import Direction, Edit, latents, projection, target_vector
+from lib.methods import exact, literal
+
+
+def test_latents_are_prefix_stable_and_leave_global_randomness_alone():
+    state = torch.get_rng_state()
+    assert torch.equal(latents(100, 7, 3)[:10], latents(10, 7, 3))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_streams_of_one_seed_differ():
+    assert not torch.equal(latents(4, 8, latent.stream(0, "label")), latents(4, 8, latent.stream(0, "evaluate")))
+
+
+def test_projection_is_the_length_along_the_vector_whatever_its_norm():
+    z = torch.tensor([[3.0, 4.0]])
+    assert projection(z, torch.tensor([2.0, 0.0])).item() == pytest.approx(3)
+    assert projection(z, torch.tensor([30.0, 40.0])).item() == pytest.approx(5)
+
+
+def test_target_vector_is_the_difference_of_means_and_flips_with_the_labels():
+    z = torch.tensor([[1.0, 0.0], [3.0, 2.0], [0.0, 0.0], [0.0, 2.0]])
+    labels = torch.tensor([True, True, False, False])
+    assert torch.equal(target_vector(z, labels), torch.tensor([2.0, 0.0]))
+    assert torch.equal(target_vector(z, ~labels), torch.tensor([-2.0, 0.0]))
+
+
+@pytest.mark.parametrize(("value", "sentence"), [(False, "no labelled sample"), (True, "every labelled sample")])
+def test_target_vector_needs_both_groups(z, value, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        target_vector(z, torch.full((64,), value))
+
+
+def test_exact_edit_lands_on_the_threshold_and_leaves_the_rest_alone(z):
+    edit = Edit(torch.tensor([1.0] + [0.0] * 7), 0.3)
+    edited = edit(z)
+    beyond = z[:, 0] >= 0.3
+    assert torch.allclose(edited[beyond, 0], torch.tensor(0.3), atol=1e-6)
+    assert torch.equal(edited[~beyond], z[~beyond])
+    assert torch.equal(edited[:, 1:], z[:, 1:])
+    assert torch.equal(edit.similar(z), beyond.float())
+
+
+def test_exact_edit_lands_on_the_threshold_in_any_direction(z):
+    vector = latents(1, 8, 5)[0]
+    edited = Edit(vector / vector.norm(), -0.2)(z)
+    assert torch.allclose(projection(edited, vector), projection(z, vector).clamp(max=-0.2), atol=1e-6)
+
+
+def test_literal_edit_overshoots_by_the_norm():
+    direction = Direction(torch.tensor([2.0, 0.0]), mean=0.0, calibrated=0.5)
+    z = torch.tensor([[1.0, 7.0]])
+    assert torch.equal(literal.edit(direction)(z), torch.tensor([[-1.0, 7.0]]))  # 1 - (1 - 0) * 2
+    assert torch.equal(exact.edit(direction)(z), torch.tensor([[0.5, 7.0]]))
+
+
+def test_calibrated_threshold_leaves_the_wanted_share_of_an_ideal_feature():
+    z = latents(20_000, 4, 1)
+    chance = 1 / (1 + torch.exp(-(4 * z[:, 0] - 5)))
+    labels = torch.from_numpy(np.random.default_rng(2).random(20_000)) < chance
+    vector = torch.tensor([1.0, 0, 0, 0])
+    t = latent.calibrated_threshold(z, labels, vector, residual=0.01)
+    left = 1 / (1 + torch.exp(-(4 * z[:, 0].clamp(max=t) - 5)))
+    assert left.mean().item() == pytest.approx(0.01, abs=0.002)
+
+
+def test_rejected_latents_lie_below_the_threshold():
+    edit = Edit(torch.tensor([1.0, 0.0]), 0.0)
+    assert (latent.rejected(100, 2, 0, edit)[:, 0] < 0).all()
+    with pytest.raises(ValueError, match="98 %"):
+        latent.rejected(100, 2, 0, Edit(torch.tensor([1.0, 0.0]), -5.0))
+
+
+def test_expected_cosine_by_hand():
+    assert latent.expected_cosine(2.0, 4, 4, 4) == pytest.approx(2 / math.sqrt(6))
+
+
+def test_split_half_cosine_is_one_without_noise_and_small_for_noise():
+    z = torch.cat([torch.eye(8)[:1].repeat(50, 1), -torch.eye(8)[:1].repeat(50, 1)])
+    assert latent.split_half_cosine(z, z[:, 0] > 0, 0) == pytest.approx(1)
+    noise = latents(400, 64, 0)
+    assert abs(latent.split_half_cosine(noise, latents(400, 1, 1)[:, 0] > 0, 0)) < 0.5
+
+
+def test_direction_survives_a_file(tmp_path):
+    direction = Direction(latents(1, 8, 0)[0], 0.125, -0.25)
+    direction.save(tmp_path / "direction.safetensors", feature="thick")
+    loaded = Direction.load(tmp_path / "direction.safetensors")
+    assert torch.equal(loaded.vector, direction.vector)
+    assert (loaded.mean, loaded.calibrated) == (0.125, -0.25)

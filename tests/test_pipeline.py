@@ -1,0 +1,121 @@
+"""Profiles and parameters are refused in one sentence before a kernel starts."""
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lib import pipeline, runs
+from lib.pipeline import check_parameters, load_profile, main, parameters
+
+
+@pytest.fixture
+def profiles(tmp_path, monkeypatch):
+    """A project root whose profiles may be edited."""
+    shutil.copytree(runs.ROOT / "profiles", tmp_path / "profiles")
+    monkeypatch.setattr(pipeline, "ROOT", tmp_path)
+    return tmp_path / "profiles"
+
+
+def rewrite(profiles: Path, **changes) -> None:
+    content = yaml.safe_load((profiles / "smoke.yaml").read_text())
+    (profiles / "smoke.yaml").write_text(yaml.safe_dump({**content, **changes}))
+
+
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+def test_the_shipped_profiles_are_valid(name):
+    assert load_profile(name)["dataset"] == "mnist"
+
+
+def test_one_in_ten_thousand_arrives_as_a_number(profiles):
+    text = (profiles / "smoke.yaml").read_text().replace("parameters: {}", "parameters: {04_unlearn: {RATE: 1e-4}}")
+    (profiles / "smoke.yaml").write_text(text)
+    assert load_profile("smoke")["parameters"]["04_unlearn"]["RATE"] == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"parameters": {"04_unlearn": {"RTAE": 0.1}}}, "04_unlearn has no parameter 'RTAE'"),
+        ({"parameters": {"04_unlearn": {"RATE": "fast"}}}, "RATE must be float, not str"),
+        ({"parameters": {"04_unlearn": {"STEPS": 1.5}}}, "STEPS must be int, not float"),
+        ({"parameters": {"04_unlearn": {"STEPS": True}}}, "STEPS must be int, not bool"),
+        ({"parameters": {"99_magic": {}}}, "notebook '99_magic' does not exist"),
+        ({"chains": {"gan": ["curly"]}}, "feature 'curly' is unknown for mnist: choose one of thick"),
+        ({"chains": {"flow": ["thick"]}}, "model 'flow' is unknown: choose one of gan, vae"),
+        ({"methods": ["magic"]}, "method 'magic' is unknown: choose one of literal, exact"),
+        ({"dataset": "letters"}, "dataset 'letters' is unknown"),
+        ({"seeds": ["zero"]}, "'zero' is not of type 'integer'"),
+        ({"sedes": [0]}, "'sedes' was unexpected"),
+    ],
+)
+def test_a_wrong_profile_ends_in_one_sentence(profiles, changes, sentence, capsys):
+    rewrite(profiles, **changes)
+    assert main(["check", "--profile", "smoke"]) == 1
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+
+
+def test_an_unknown_profile_lists_the_known_ones(capsys):
+    assert main(["check", "--profile", "tpu"]) == 1
+    assert "choose one of cpu, gpu, smoke" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("FEATURE", "curly", "feature 'curly' is unknown"),
+        ("METHOD", "magic", "method 'magic'"),
+        ("SPEED", 3, "no parameter"),
+    ],
+)
+def test_a_wrong_parameter_stops_before_a_kernel_starts(results, monkeypatch, capsys, name, value, sentence):
+    monkeypatch.setattr(pipeline, "execute", lambda *_: pytest.fail("a kernel was started"))
+    assert main(["run", "04_unlearn", "-p", name, str(value)]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not results.exists()
+
+
+def test_a_failing_notebook_gives_its_own_sentence_and_no_file(results, capsys):
+    code = main(["run", "03_direction", "-p", "LABELS", "nowhere.csv", "-p", "N_LABELS", "100"])
+    assert code == 1
+    assert "label file nowhere.csv does not exist" in capsys.readouterr().err
+    assert not list(results.rglob("*.ipynb"))
+    assert not list(results.rglob("*.safetensors"))
+
+
+def test_a_feature_no_sample_has_is_said_so(results, capsys):
+    path = runs.out("smoke", "mnist", "cutoffs.json")
+    path.parent.mkdir(parents=True)
+    path.write_text('{"thick": 99, "left-slanted": 9, "digit-1": 2}')
+    assert main(["run", "03_direction", "-p", "N_LABELS", "200"]) == 1
+    assert "no labelled sample has the feature" in capsys.readouterr().err
+
+
+def test_parameters_are_read_without_running_anything():
+    assert parameters("04_unlearn")["METHOD"] == "exact"
+    check_parameters("04_unlearn", {"RATE": 1})  # a whole number is a float
+
+
+def test_environment_and_pyproject_agree():
+    project = tomllib.loads((runs.ROOT / "pyproject.toml").read_text())["project"]
+    environment = yaml.safe_load((runs.ROOT / "environment.yml").read_text())
+    conda = [line for line in environment["dependencies"] if isinstance(line, str)]
+    (pip,) = [line["pip"] for line in environment["dependencies"] if isinstance(line, dict)]
+    assert pip == ["-e .[test]"]
+    python = next(line for line in conda if line.startswith("python=")).removeprefix("python=")
+    assert tuple(map(int, python.split("."))) >= tuple(map(int, project["requires-python"].removeprefix(">=").split(".")))
+    pins = project["dependencies"] + project["optional-dependencies"]["test"]
+    assert all("==" in pin for pin in pins)
+    named = {line.split("=")[0] for line in conda} & {pin.split("==")[0] for pin in pins}
+    assert not named, "a version is written twice"
+
+
+def test_the_results_lock_is_exclusive(results):
+    import fcntl
+
+    with pipeline.alone(results), (results / ".lock").open("w") as second, pytest.raises(BlockingIOError):
+        fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,77 @@
+"""The published run: files match the manifest, tables match the rows, the README matches the tables."""
+
+import hashlib
+import json
+
+import pytest
+
+from lib import report
+from lib.pipeline import MARKS, load_profile
+from lib.runs import METRICS, ROOT, SHIPPED, read_rows
+
+RUN = ROOT / "results" / "cpu"
+MANIFEST = json.loads((RUN / "manifest.json").read_text())
+OUTPUTS = {name: digest for stage in MANIFEST.values() for name, digest in stage["outputs"].items()}
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "name", sorted(n for n in OUTPUTS if (RUN / n).is_file() and (n.startswith(("tables", "figures")) or "/" not in n))
+)
+def test_committed_files_match_the_manifest(name):
+    assert sha256(RUN / name) == OUTPUTS[name]["sha256"]
+
+
+def test_every_table_and_figure_is_there():
+    assert all((RUN / "tables" / f"{name}.{kind}").is_file() for name in report.TABLES for kind in ("csv", "md"))
+    assert all((RUN / "figures" / f"{name}.png").is_file() for name in report.FIGURES)
+    assert all((RUN / f"{name}.csv").is_file() for name in ("metrics", "attacks", "costs"))
+
+
+def test_shipped_weights_are_those_of_the_published_run():
+    shipped = [path for path in SHIPPED.rglob("*.safetensors") if "inception" not in path.parts]
+    assert len(shipped) > 10
+    for path in shipped:
+        assert path.stat().st_size <= 5_000_000
+        assert sha256(path) == OUTPUTS[str(path.relative_to(SHIPPED))]["sha256"], path.name
+
+
+def test_tables_are_made_from_the_rows_alone(tmp_path):
+    frames = (report.read_table(RUN / f"{kind}.csv") for kind in ("metrics", "attacks", "costs"))
+    for name, table in report.build_tables(*frames).items():
+        report.write_table(tmp_path, name, table)
+        assert (tmp_path / f"{name}.csv").read_bytes() == (RUN / "tables" / f"{name}.csv").read_bytes()
+        assert (tmp_path / f"{name}.md").read_bytes() == (RUN / "tables" / f"{name}.md").read_bytes()
+
+
+def test_the_readme_holds_the_headline_table():
+    inside = (ROOT / "README.md").read_text().split(MARKS[0])[1].split(MARKS[1])[0]
+    assert inside.strip() == (RUN / "tables" / "headline.md").read_text().strip()
+
+
+def test_every_chain_has_every_control():
+    rows = read_rows(RUN / "metrics.csv")
+    assert tuple(rows[0]) == METRICS
+    profile = load_profile("cpu")
+    for model, features in profile["chains"].items():
+        for feature in features:
+            methods = {
+                r["method"]
+                for r in rows
+                if r["model"] == model and r["feature"] == feature and r["metric"] == "ratio exact"
+            }
+            assert methods == set(report.METHOD_ORDER)
+
+
+def test_ratios_come_from_ten_thousand_latents():
+    ratios = [row for row in read_rows(RUN / "metrics.csv") if row["metric"] == "ratio exact"]
+    assert all(int(row["n"]) >= 10_000 for row in ratios)
+    assert all(float(row["low"]) <= float(row["value"]) <= float(row["high"]) for row in ratios)
+
+
+def test_published_results_are_small():
+    tracked = [*RUN.glob("*.*"), *(RUN / "tables").iterdir(), *(RUN / "figures").iterdir(), *(RUN / "notebooks").iterdir()]
+    assert sum(path.stat().st_size for path in tracked) <= 25_000_000

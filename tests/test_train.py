@@ -1,0 +1,185 @@
+"""Training loops: they learn, resume exactly, stop at NaN, and leave alone what must stay."""
+
+import copy
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from lib.judges import Judge, fit_judge, read
+from lib.latent import Edit, latents
+from lib.losses import loss_total
+from lib.models import Decoder, Discriminator, Encoder, Generator, sample
+from lib.train import fit_gan, fit_vae, resolve_device, run_steps, unlearn
+
+CPU = torch.device("cpu")
+EDIT = Edit(torch.eye(8)[0], 0.0)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (64, 1, 32, 32), dtype=np.uint8)
+
+
+def gan():
+    torch.manual_seed(0)
+    return Generator(8, 4), Discriminator(4)
+
+
+def vae():
+    torch.manual_seed(0)
+    return Encoder(8, 4), Decoder(8, 4)
+
+
+def test_unlearn_returns_a_new_generator_and_leaves_the_original_untouched(generator, z):
+    before = copy.deepcopy(generator.state_dict())
+    unlearned, curve = unlearn(generator, EDIT, 5, 0, CPU)
+    assert all(torch.equal(before[name], value) for name, value in generator.state_dict().items())
+    assert not torch.equal(sample(unlearned, z), sample(generator, z))
+    assert curve.step[-1] == 4
+
+
+def test_batch_norm_statistics_stay_frozen(generator):
+    unlearned, _ = unlearn(generator, EDIT, 3, 0, CPU)
+    for name, value in generator.named_buffers():
+        assert torch.equal(value, unlearned.get_buffer(name))
+
+
+def test_unlearning_brings_the_student_to_its_teacher(generator, z):
+    unlearned, _ = unlearn(generator, EDIT, 60, 0, CPU, alpha=1.0, batch=64, rate=3e-3)
+    target, sim = sample(generator, EDIT(z)), EDIT.similar(z)
+    before = loss_total(sample(generator, z), target, sim, 1.0)["total"]
+    after = loss_total(sample(unlearned, z), target, sim, 1.0)["total"]
+    assert after < 0.7 * before
+
+
+def stop_at(monkeypatch, module, name, call):
+    """Let the function of that name fail at its n-th call, like a killed process."""
+    original, calls = getattr(module, name), []
+
+    def counted(*arguments):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(module, name, counted)
+
+
+@pytest.mark.parametrize("kind", ["gan", "vae"])
+def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(kind, images, tmp_path, monkeypatch):
+    import lib.train
+
+    build, fit = {"gan": (gan, fit_gan), "vae": (vae, fit_vae)}[kind]
+    monkeypatch.setattr(lib.train, "CHECKPOINT_EVERY", 4)
+    whole, resumed, checkpoint = build(), build(), tmp_path / "c"
+    curve = fit(*whole, images, 10, 0, CPU, batch=8)
+    with monkeypatch.context() as patch:
+        stop_at(patch, lib.train, "average", 7)
+        with pytest.raises(KeyboardInterrupt):
+            fit(*resumed, images, 10, 0, CPU, batch=8, checkpoint=checkpoint)
+    assert checkpoint.is_file()
+    fresh = build()
+    again = fit(*fresh, images, 10, 0, CPU, batch=8, checkpoint=checkpoint)
+    for a, b in zip(whole, fresh, strict=True):
+        assert all(torch.equal(a.state_dict()[name], value) for name, value in b.state_dict().items())
+    assert again.losses == curve.losses
+    assert not checkpoint.exists()
+
+
+def test_a_checkpoint_of_other_settings_is_not_used(images, tmp_path, monkeypatch):
+    import lib.train
+
+    monkeypatch.setattr(lib.train, "CHECKPOINT_EVERY", 2)
+    with monkeypatch.context() as patch:
+        stop_at(patch, lib.train, "average", 4)
+        with pytest.raises(KeyboardInterrupt):
+            fit_gan(*gan(), images, 6, 0, CPU, batch=8, checkpoint=tmp_path / "c")
+    first, second = gan(), gan()
+    fit_gan(*first, images, 6, 1, CPU, batch=8, checkpoint=tmp_path / "c")
+    fit_gan(*second, images, 6, 1, CPU, batch=8)
+    assert all(torch.equal(first[0].state_dict()[k], v) for k, v in second[0].state_dict().items())
+
+
+def test_a_killed_process_resumes_to_the_same_weights(tmp_path):
+    script = """
+import os, signal, sys, torch
+import lib.train
+from lib.latent import Edit
+from lib.models import Generator, save_generator
+from pathlib import Path
+torch.set_num_threads(1)
+torch.manual_seed(0)
+lib.train.CHECKPOINT_EVERY = 5
+if sys.argv[2] == "die":
+    real, calls = lib.train.descend, []
+    def descend(*a):
+        calls.append(1)
+        if len(calls) == 13:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(*a)
+    lib.train.descend = descend
+folder = Path(sys.argv[1])
+new, _ = lib.train.unlearn(Generator(8, 4), Edit(torch.eye(8)[0], 0.0), 20, 0, torch.device("cpu"), checkpoint=folder / "c")
+save_generator(folder / "g.safetensors", new)
+"""
+    for folder, modes in (("once", ["live"]), ("twice", ["die", "live"])):
+        (tmp_path / folder).mkdir()
+        for mode in modes:
+            code = subprocess.run([sys.executable, "-c", script, str(tmp_path / folder), mode], check=False).returncode
+            assert code == (-9 if mode == "die" else 0)
+    assert (tmp_path / "once/g.safetensors").read_bytes() == (tmp_path / "twice/g.safetensors").read_bytes()
+
+
+def test_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
+    import lib.train
+
+    monkeypatch.setattr(lib.train, "CHECKPOINT_EVERY", 10)
+    layer = torch.nn.Linear(1, 1)
+
+    with pytest.raises(FloatingPointError, match=r"loss 'loss' became nan at step 29; the last good checkpoint is .*c"):
+        run_steps(step_after(25), {"layer": layer}, 40, tmp_path / "c", None)
+    from lib.weights import load_tensors
+
+    assert load_tensors(tmp_path / "c", "checkpoint")[1]["step"] == 20
+
+
+def step_after(first_bad):
+    """A step whose loss is NaN from ``first_bad`` on, as it stays once weights are NaN."""
+    return lambda i: {"loss": torch.tensor(float("nan") if i >= first_bad else 1.0)}
+
+
+def test_a_judge_learns_what_can_be_seen():
+    rng = np.random.default_rng(0)
+    bright = rng.random(256) < 0.5
+    images = (rng.integers(0, 60, (256, 1, 32, 32)) + 180 * bright[:, None, None, None]).astype(np.uint8)
+    judge = Judge(2, width=4)
+    fit_judge(judge, images, bright.astype(np.int64), 40, 0, CPU, batch=32)
+    said = read(judge, torch.from_numpy(images).float() / 127.5 - 1).classes
+    assert (said == bright).mean() > 0.95
+
+
+def test_reading_does_not_depend_on_the_batch_size():
+    judge, images = Judge(3, width=4).eval(), torch.rand(30, 1, 32, 32) * 2 - 1
+    a, b = read(judge, images, batch=7), read(judge, images, batch=30)
+    assert np.allclose(a.logits, b.logits, atol=1e-5)
+
+
+def test_sampling_does_not_depend_on_the_batch_size(generator, z):
+    assert torch.allclose(sample(generator, z, batch=9), sample(generator, z, batch=64), atol=1e-5)
+
+
+def test_a_device_that_does_not_exist_is_refused():
+    assert resolve_device("cpu") == CPU
+    for name in ("cuda:9", "abacus"):
+        with pytest.raises(ValueError, match=f"DEVICE '{name}' does not exist"):
+            resolve_device(name)
+
+
+def test_training_draws_its_latents_from_its_own_generator(generator):
+    state = torch.get_rng_state()
+    unlearn(generator, EDIT, 2, 0, CPU)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert latents(2, 8, [0, 0]).shape == (2, 8)
