@@ -1,7 +1,7 @@
-"""Speed as ratios, measured in one run: training steps against the machine's matrix-product peak, and what things cost.
+"""Speed as ratios, measured in one run: training steps against the matrix-product peak, and what things cost.
 
-Run with ``make bench``. The peak is the best rate of a large matrix product in the precision that training uses; the work of
-a step is counted by ``torch.utils.flop_counter``. Absolute seconds depend on the machine, the ratios much less.
+Run with ``make bench``. The peak is the rate of a large matrix product in the precision that training uses; the work of a
+step is counted by ``torch.utils.flop_counter``. Absolute seconds depend on the machine, the ratios much less.
 """
 
 import time

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import yaml
 from jsonschema import Draft202012Validator
 
@@ -280,25 +281,39 @@ def refresh() -> None:
 
 
 def publish(profile: str) -> None:
-    """Ship what a finished run made: weights to data/pretrained/, headline notebooks, and the tables of the READMEs."""
+    """Ship what a finished run made: weights to data/pretrained/, headline notebooks, and the README's table."""
     made, settings = results_root() / profile, load_profile(profile)
     dataset, seed = settings["dataset"], settings["seeds"][0]
-    kept = [f"{name}.safetensors" for name in ("classifier", "judge-a", "judge-b")] + ["cutoffs.json"]
-    for model, features in settings["chains"].items():
-        home = f"{model}/seed{seed}"
-        kept += [f"{home}/{name}.safetensors" for name in ("generator", "discriminator" if model == "gan" else "encoder")]
-        for feature in features:
-            kept += [f"{home}/{feature}/{name}" for name in ("gold/generator.safetensors", "direction.safetensors")]
-            kept += [f"{home}/{feature}/judge.json"]
-            kept += [f"{home}/{feature}/{method}/generator.safetensors" for method in settings["methods"]]
-    for name in kept:
+    for name in shipped_files(settings):
         copy(made / dataset / name, SHIPPED / dataset / name)
-    for model, feature in settings["headline"].items():
-        for path in sorted((made / "executed").glob("*.ipynb")):
-            words = path.stem.split("-", 2)
-            if path.stem.startswith(("01", "07")) or (model in words and (feature in path.stem or "02" in words[0][:2])):
+    ship_dataset(made / dataset / "dataset.npz", SHIPPED / dataset / "dataset.npz")
+    for path in sorted((made / "executed").glob("*.ipynb")):
+        for model, feature in settings["headline"].items():
+            chain = f"-{model}-seed{seed}"
+            if path.stem.startswith(("01", "07")) or path.stem.endswith(chain) or f"{chain}-{feature}" in path.stem:
                 copy(path, made / "notebooks" / path.name)
     insert(ROOT / "README.md", (made / "tables" / "headline.md").read_text())
+
+
+def shipped_files(settings: dict) -> list[str]:
+    """The files of a run that come with the kit, relative to its data set."""
+    names = [f"{name}.safetensors" for name in ("classifier", "judge-a", "judge-b")] + ["cutoffs.json"]
+    for model, features in settings["chains"].items():
+        home = f"{model}/seed{settings['seeds'][0]}"
+        names += [f"{home}/{name}.safetensors" for name in ("generator", "discriminator" if model == "gan" else "encoder")]
+        for feature in features:
+            names += [f"{home}/{feature}/{name}" for name in ("direction.safetensors", "judge.json")]
+            names += [f"{home}/{feature}/{method}/generator.safetensors" for method in ("gold", *settings["methods"])]
+    return names
+
+
+def ship_dataset(source: Path, target: Path) -> None:
+    """Ship the first rows of a run's data set: as many as notebook 01 keeps by itself."""
+    from lib import data
+
+    whole, sizes = data.load(source), parameters("01_data")
+    rows = [*np.flatnonzero(whole.train)[: sizes["N_TRAIN"]], *np.flatnonzero(~whole.train)[: sizes["N_TEST"]]]
+    data.save(target, whole.rows(np.array(rows)))
 
 
 def copy(source: Path, target: Path) -> None:

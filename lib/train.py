@@ -72,7 +72,7 @@ def run_steps(
 ) -> Curve:
     """Call ``step(i)`` for i = 0 .. n_steps - 1; each returns named scalar losses.
 
-    With a ``checkpoint`` path, ``parts`` are saved there every CHECKPOINT_EVERY steps, and the run resumes from it if it was
+    With a ``checkpoint`` path, ``parts`` are saved every CHECKPOINT_EVERY steps, and the run resumes from it if it was
     made with the same ``signature`` (any JSON value: the settings of the run). The file is removed at the end.
     Raises FloatingPointError when a loss is not finite; the last checkpoint, made of finite losses only, stays.
     """

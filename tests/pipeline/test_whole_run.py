@@ -1,4 +1,4 @@
-"""Slow: run by ``make test-pipeline``. The smoke profile twice, and killed with -9 and called again, gives the same rows."""
+"""Slow: run by ``make test-pipeline``. Smoke run twice, or killed with -9 and called again, gives the same rows."""
 
 import os
 import signal
