@@ -23,7 +23,7 @@ test: $(INSTALLED)  ## lint, unit tests, notebooks, committed results
 	$(BIN)/python -m pytest
 
 test-pipeline: $(INSTALLED)  ## slow: smoke twice gives the same numbers, kill -9 and resume
-	$(BIN)/python -m pytest tests/pipeline
+	$(BIN)/python -m pytest -o addopts=-q tests/pipeline
 
 lab: $(INSTALLED)  ## read along
 	$(BIN)/jupyter lab notebooks/00_index.ipynb

@@ -79,7 +79,8 @@ def rogan_gladen(hits: float, n: int, judge: Errors, z: float = 1.96) -> Interva
     _require_counts("hits", hits, "n", n)
     _require_counts("judge.true_positives", judge.true_positives, "judge.positives", judge.positives)
     _require_counts("judge.false_positives", judge.false_positives, "judge.negatives", judge.negatives)
-    ratio, ratio_variance = _shrunk(hits, n, z**2 / 2)
+    # A true ratio is never negative: fewer hits than the judge's false positives have the interval of a ratio of zero.
+    ratio, ratio_variance = _shrunk(max(hits, n * (1 - judge.specificity)), n, z**2 / 2)
     tpr, tpr_variance = _shrunk(judge.true_positives, judge.positives, 1)
     fpr, fpr_variance = _shrunk(judge.false_positives, judge.negatives, 1)
     youden = judge.sensitivity + judge.specificity - 1

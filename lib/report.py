@@ -131,8 +131,16 @@ def headline(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) 
     table[f"attack success, {middle.split(',')[0]} (%)"] = [
         f"{100 * success[k]:.0f}" if k in success else "-" for k in rows
     ]
-    table["training seconds"] = [f"{seconds[k]:.0f}" if k in seconds else "-" for k in rows]
+    spent = [trained_as(*row) for row in rows]
+    table["training seconds"] = [f"{seconds[key]:.0f}" if key in seconds else "-" for key in spent]
     return ordered(table.drop(columns="seed"))
+
+
+def trained_as(dataset: str, model: str, feature: str, method: str, seed: str) -> tuple:
+    """The key under which a method's training cost is recorded."""
+    if method == "original":
+        return dataset, model, "", "pretrain", seed
+    return dataset, model, feature, {"gold retrain": "gold"}.get(method, method), seed
 
 
 def attack_table(attacks: pd.DataFrame) -> pd.DataFrame:
