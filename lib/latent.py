@@ -35,16 +35,20 @@ def projection(z: Tensor, vector: Tensor) -> Tensor:
     return z @ vector / vector.norm()
 
 
+def require_both(has_feature: Tensor) -> None:
+    """Raise ValueError unless some of the labelled samples (N,) have the feature and some have not."""
+    if not has_feature.any():
+        raise ValueError("no labelled sample has the feature: label more samples, or choose a feature the generator shows.")
+    if has_feature.all():
+        raise ValueError("every labelled sample has the feature: label samples without it as well.")
+
+
 def target_vector(z: Tensor, has_feature: Tensor) -> Tensor:
     """z_e = mean of the latents with the feature minus mean of those without (Radford et al., 2016), as (d,).
 
     z: (N, d); has_feature: bool (N,). Raises ValueError when one of the two groups is empty.
     """
-    positives = int(has_feature.sum())
-    if positives == 0:
-        raise ValueError("no labelled sample has the feature: label more samples, or choose a feature the generator shows.")
-    if positives == len(z):
-        raise ValueError("every labelled sample has the feature: label samples without it as well.")
+    require_both(has_feature)
     return z[has_feature].mean(0) - z[~has_feature].mean(0)
 
 
@@ -56,9 +60,9 @@ def mean_threshold(z: Tensor, vector: Tensor) -> float:
 def calibrated_threshold(z: Tensor, has_feature: Tensor, vector: Tensor, residual: float = 0.01) -> float:
     """The largest t at which editing is expected to leave no more than ``residual`` of the samples with the feature.
 
-    P(feature | projection) is read off held-out labels by isotonic regression. The edit turns a projection p into min(p, t),
-    so the expected share left is the mean of that curve at min(p, t); it grows with t. Where no t of the sample reaches
-    ``residual``, the smallest projection is returned (everything is edited).
+    P(feature | projection) is read off held-out labels by isotonic regression. The edit turns a projection p into
+    min(p, t), so the expected share left is the mean of that curve at min(p, t); it grows with t. Where no t of the
+    sample reaches ``residual``, the smallest projection is returned (everything is edited).
     """
     proj = projection(z, vector).double().numpy()
     curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(proj, has_feature.double().numpy())

@@ -29,7 +29,8 @@ WRITERS = {
     "encoder.safetensors": "02_pretrain with MODEL = 'vae'",
     "discriminator.safetensors": "02_pretrain with MODEL = 'gan'",
     "direction.safetensors": "03_direction",
-    "judge.csv": "03_direction",
+    "judge.json": "03_direction",
+    "cutoffs.json": "01_data",
 }
 
 

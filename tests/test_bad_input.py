@@ -97,7 +97,7 @@ def test_corrupted_weights_are_refused(tmp_path):
 
 def test_foreign_weights_are_refused(tmp_path):
     save_file({"w": torch.zeros(3)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(ValueError, match=r"foreign.safetensors holds None, not 'gan-generator'"):
+    with pytest.raises(ValueError, match=r"foreign.safetensors holds 'foreign weights', not 'gan-generator'"):
         load_generator(tmp_path / "foreign.safetensors", "gan", CPU)
     save_judge(tmp_path / "judge.safetensors", Judge(2))
     with pytest.raises(ValueError, match="holds 'judge', not 'vae-generator'"):
