@@ -7,6 +7,7 @@ its checkpoint goes on exactly as if nothing had happened.
 import copy
 import json
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,7 +79,9 @@ def run_steps(
     """
     done, log, spent = resume(parts, checkpoint, signature)
     start = time.perf_counter() - spent
-    for i in tqdm(range(done, n_steps), initial=done, total=n_steps, leave=False):
+    # tqdm's notebook bar does not read TQDM_DISABLE by itself.
+    quiet = bool(os.environ.get("TQDM_DISABLE"))
+    for i in tqdm(range(done, n_steps), initial=done, total=n_steps, leave=False, disable=quiet):
         losses = step(i)
         if i % LOG_EVERY == 0 or i + 1 == n_steps or (i + 1) % CHECKPOINT_EVERY == 0:
             values = {name: float(loss.detach()) for name, loss in losses.items()}

@@ -1,7 +1,20 @@
-"""A DCGAN (Radford, Metz & Chintala, 2016) for 32x32 images."""
+"""A DCGAN (Radford, Metz & Chintala, 2016) for square images of 32, 64, ... pixels."""
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+
+def widths(width: int, size: int) -> list[int]:
+    """Channels at 4, 8, ..., size / 2 pixels: ``width`` at the largest, twice as many at each smaller size.
+
+    Raises ValueError unless ``size`` is 8, 16, 32, ...
+    """
+    stages = size.bit_length() - 3
+    if size != 4 << stages or stages < 1:
+        raise ValueError(f"size must be a power of two of 8 or more, not {size}.")
+    return [width << stage for stage in reversed(range(stages))]
 
 
 def up_block(n_in: int, n_out: int) -> list[nn.Module]:
@@ -16,19 +29,19 @@ def small_start(module: nn.Module) -> None:
 
 
 class Generator(nn.Module):
-    """Latents (N, latent_dim) -> images (N, channels, 32, 32) in [-1, 1]."""
+    """Latents (N, latent_dim) -> images (N, channels, size, size) in [-1, 1]."""
 
-    def __init__(self, latent_dim: int = 16, width: int = 32, channels: int = 1) -> None:
+    def __init__(self, latent_dim: int = 16, width: int = 32, channels: int = 1, size: int = 32) -> None:
         super().__init__()
-        self.sizes = {"latent_dim": latent_dim, "width": width, "channels": channels}
+        self.sizes = {"latent_dim": latent_dim, "width": width, "channels": channels, "size": size}
         self.latent_dim = latent_dim
-        self.project = nn.Linear(latent_dim, 4 * width * 4 * 4, bias=False)
+        stages = widths(width, size)
+        self.project = nn.Linear(latent_dim, stages[0] * 4 * 4, bias=False)
         self.body = nn.Sequential(
-            nn.BatchNorm2d(4 * width),
+            nn.BatchNorm2d(stages[0]),
             nn.ReLU(),
-            *up_block(4 * width, 2 * width),  # 4x4 => 8x8
-            *up_block(2 * width, width),  # 8x8 => 16x16
-            nn.ConvTranspose2d(width, channels, 4, 2, 1),  # 16x16 => 32x32
+            *(layer for pair in pairwise(stages) for layer in up_block(*pair)),  # 4x4 => size/2
+            nn.ConvTranspose2d(width, channels, 4, 2, 1),  # size/2 => size
             nn.Tanh(),
         )
         self.apply(small_start)
@@ -44,18 +57,18 @@ def down_block(n_in: int, n_out: int) -> list[nn.Module]:
 
 
 class Discriminator(nn.Module):
-    """Images (N, channels, 32, 32) in [-1, 1] -> one logit each, (N,): high for real ones."""
+    """Images (N, channels, size, size) in [-1, 1] -> one logit each, (N,): high for real ones."""
 
-    def __init__(self, width: int = 32, channels: int = 1) -> None:
+    def __init__(self, width: int = 32, channels: int = 1, size: int = 32) -> None:
         super().__init__()
-        self.sizes = {"width": width, "channels": channels}
+        self.sizes = {"width": width, "channels": channels, "size": size}
+        stages = widths(width, size)[::-1]
         self.body = nn.Sequential(
-            nn.Conv2d(channels, width, 4, 2, 1),  # 32x32 => 16x16
+            nn.Conv2d(channels, width, 4, 2, 1),  # size => size/2
             nn.LeakyReLU(0.2),
-            *down_block(width, 2 * width),  # 16x16 => 8x8
-            *down_block(2 * width, 4 * width),  # 8x8 => 4x4
+            *(layer for pair in pairwise(stages) for layer in down_block(*pair)),  # size/2 => 4x4
             nn.Flatten(),
-            nn.Linear(4 * width * 4 * 4, 1),
+            nn.Linear(stages[-1] * 4 * 4, 1),
         )
         self.apply(small_start)
 

@@ -1,23 +1,24 @@
-"""A convolutional VAE (Kingma & Welling, 2014) for 32x32 images. Its decoder is the generator."""
+"""A convolutional VAE (Kingma & Welling, 2014) for square images of 32, 64, ... pixels. Its decoder is the generator."""
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from lib.models.dcgan import down_block, up_block
+from lib.models.dcgan import down_block, up_block, widths
 
 
 class Encoder(nn.Module):
-    """Images (N, channels, 32, 32) in [-1, 1] -> mean and log-variance of q(z|x), each (N, latent_dim)."""
+    """Images (N, channels, size, size) in [-1, 1] -> mean and log-variance of q(z|x), each (N, latent_dim)."""
 
-    def __init__(self, latent_dim: int = 16, width: int = 32, channels: int = 1) -> None:
+    def __init__(self, latent_dim: int = 16, width: int = 32, channels: int = 1, size: int = 32) -> None:
         super().__init__()
-        self.sizes = {"latent_dim": latent_dim, "width": width, "channels": channels}
+        self.sizes = {"latent_dim": latent_dim, "width": width, "channels": channels, "size": size}
+        stages = widths(width, size)[::-1]
         self.body = nn.Sequential(
-            *down_block(channels, width),  # 32x32 => 16x16
-            *down_block(width, 2 * width),  # 16x16 => 8x8
-            *down_block(2 * width, 4 * width),  # 8x8 => 4x4
+            *(layer for pair in pairwise([channels, *stages]) for layer in down_block(*pair)),  # size => 4x4
             nn.Flatten(),
-            nn.Linear(4 * width * 4 * 4, 2 * latent_dim),
+            nn.Linear(stages[-1] * 4 * 4, 2 * latent_dim),
         )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,19 +27,20 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents (N, latent_dim) -> images (N, channels, 32, 32) in [-1, 1]; ``logits`` before the squashing."""
+    """Latents (N, latent_dim) -> images (N, channels, size, size) in [-1, 1]; ``logits`` before the squashing."""
 
-    def __init__(self, latent_dim: int = 16, width: int = 32, channels: int = 1) -> None:
+    def __init__(self, latent_dim: int = 16, width: int = 32, channels: int = 1, size: int = 32) -> None:
         super().__init__()
-        self.sizes = {"latent_dim": latent_dim, "width": width, "channels": channels}
+        self.sizes = {"latent_dim": latent_dim, "width": width, "channels": channels, "size": size}
         self.latent_dim = latent_dim
-        self.project = nn.Linear(latent_dim, 8 * width * 4 * 4, bias=False)
+        first, *stages = widths(width, size)
+        stages = [2 * first, *stages]  # twice as wide at 4x4
+        self.project = nn.Linear(latent_dim, stages[0] * 4 * 4, bias=False)
         self.body = nn.Sequential(
-            nn.BatchNorm2d(8 * width),
+            nn.BatchNorm2d(stages[0]),
             nn.ReLU(),
-            *up_block(8 * width, 2 * width),  # 4x4 => 8x8
-            *up_block(2 * width, width),  # 8x8 => 16x16
-            nn.ConvTranspose2d(width, channels, 4, 2, 1),  # 16x16 => 32x32
+            *(layer for pair in pairwise(stages) for layer in up_block(*pair)),  # 4x4 => size/2
+            nn.ConvTranspose2d(width, channels, 4, 2, 1),  # size/2 => size
         )
 
     def logits(self, z: Tensor) -> Tensor:
