@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from lib.weights import load_tensors, save_tensors
@@ -60,15 +60,17 @@ def mean_threshold(z: Tensor, vector: Tensor) -> float:
 def calibrated_threshold(z: Tensor, has_feature: Tensor, vector: Tensor, residual: float = 0.01) -> float:
     """The largest t at which editing is expected to leave no more than ``residual`` of the samples with the feature.
 
-    P(feature | projection) is read off held-out labels by isotonic regression. The edit turns a projection p into
-    min(p, t), so the expected share left is the mean of that curve at min(p, t); it grows with t. Where no t of the
-    sample reaches ``residual``, the smallest projection is returned (everything is edited).
+    P(feature | projection) is read off held-out labels by logistic regression on the projection and its square: smooth,
+    and less noisy than isotonic regression where positives are rare. The edit turns a projection p into min(p, t), so
+    the expected share left is the mean of that curve at min(p, t). Where no t of the sample reaches ``residual``, the
+    smallest projection is returned (everything is edited).
     """
     proj = projection(z, vector).double().numpy()
-    curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(proj, has_feature.double().numpy())
+    curve = LogisticRegression(C=1e6).fit(np.stack([proj, proj**2], 1), has_feature.numpy())
     candidates = np.quantile(proj, np.linspace(0, 1, 201))
-    left = [curve.predict(np.minimum(proj, t)).mean() for t in candidates]
-    return float(candidates[max(np.searchsorted(left, residual, side="right") - 1, 0)])
+    edited = np.minimum(proj, candidates[:, None])
+    left = curve.predict_proba(np.stack([edited, edited**2], -1).reshape(-1, 2))[:, 1].reshape(edited.shape).mean(1)
+    return float(candidates[left <= residual].max(initial=candidates[0]))
 
 
 class Edit(NamedTuple):

@@ -152,7 +152,13 @@ def execute(notebook: str, values: dict[str, object], target: Path) -> float:
     os.environ.update(quiet)
     try:
         book = papermill.execute_notebook(
-            NOTEBOOKS / f"{notebook}.ipynb", None, values, cwd=NOTEBOOKS, kernel_name="python3", progress_bar=False
+            NOTEBOOKS / f"{notebook}.ipynb",
+            None,
+            values,
+            cwd=NOTEBOOKS,
+            kernel_name="python3",
+            progress_bar=False,
+            extra_arguments=["--IPKernelApp.log_level=40"],  # no warnings about its own sockets
         )
     except papermill.PapermillExecutionError as error:
         raise RuntimeError(f"{notebook} stopped with {error.ename}: {error.evalue}") from None

@@ -31,7 +31,7 @@ def small_start(module: nn.Module) -> None:
 class Generator(nn.Module):
     """Latents (N, latent_dim) -> images (N, channels, size, size) in [-1, 1]."""
 
-    def __init__(self, latent_dim: int = 16, width: int = 32, channels: int = 1, size: int = 32) -> None:
+    def __init__(self, latent_dim: int = 64, width: int = 32, channels: int = 1, size: int = 32) -> None:
         super().__init__()
         self.sizes = {"latent_dim": latent_dim, "width": width, "channels": channels, "size": size}
         self.latent_dim = latent_dim
@@ -59,7 +59,7 @@ def down_block(n_in: int, n_out: int) -> list[nn.Module]:
 class Discriminator(nn.Module):
     """Images (N, channels, size, size) in [-1, 1] -> one logit each, (N,): high for real ones."""
 
-    def __init__(self, width: int = 32, channels: int = 1, size: int = 32) -> None:
+    def __init__(self, width: int = 24, channels: int = 1, size: int = 32) -> None:
         super().__init__()
         self.sizes = {"width": width, "channels": channels, "size": size}
         stages = widths(width, size)[::-1]
