@@ -81,7 +81,8 @@ def read_table(path: Path) -> pd.DataFrame:
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows in the order of chains, and within a chain of methods as a reader expects them."""
     rank = {name: number for number, name in enumerate(METHOD_ORDER)}
-    return frame.sort_values([*CHAIN, "method"], key=lambda column: column.map(rank) if column.name == "method" else column)
+    by = [*CHAIN, "method"]
+    return frame.sort_values(by, key=lambda c: c.map(rank) if c.name == "method" else c, ignore_index=True)
 
 
 def wide(metrics: pd.DataFrame, names: list[str]) -> pd.DataFrame:
