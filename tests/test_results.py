@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lib import report
-from lib.pipeline import MARKS
+from lib.pipeline import MARKS, load_profile
 from lib.runs import METRICS, ROOT, SHIPPED, read_rows
 
 RUN = ROOT / "results" / "cpu"
@@ -33,7 +33,7 @@ def test_every_table_and_figure_is_there():
 
 def test_shipped_weights_are_those_of_the_published_run():
     shipped = [path for path in SHIPPED.rglob("*.safetensors") if "inception" not in path.parts]
-    assert shipped
+    assert len(shipped) > 20
     for path in shipped:
         assert path.stat().st_size <= 5_000_000
         assert sha256(path) == OUTPUTS[str(path.relative_to(SHIPPED))]["sha256"], path.name
@@ -55,12 +55,11 @@ def test_the_readme_holds_the_headline_table():
 def test_every_chain_has_every_control():
     rows = read_rows(RUN / "metrics.csv")
     assert tuple(rows[0]) == METRICS
-    evaluated = [stage["parameters"] for stage in MANIFEST.values() if stage["notebook"] == "05_evaluate"]
-    assert evaluated
-    for chain in evaluated:
-        key = (chain["MODEL"], chain["FEATURE"], "ratio exact")
-        chosen = [row for row in rows if (row["model"], row["feature"], row["metric"]) == key]
-        assert {row["method"] for row in chosen} == set(report.METHOD_ORDER)
+    profile = load_profile("cpu")
+    for model, features in profile["chains"].items():
+        for feature in features:
+            chosen = [r for r in rows if (r["model"], r["feature"], r["metric"]) == (model, feature, "ratio exact")]
+            assert {row["method"] for row in chosen} == set(report.METHOD_ORDER)
 
 
 def test_ratios_come_from_ten_thousand_latents():
