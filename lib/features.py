@@ -42,12 +42,22 @@ def is_one(images: torch.Tensor, table: Table) -> np.ndarray:
     return (table["digit"] == 1).astype(np.float32)
 
 
+def has(attribute: str) -> Score:
+    """The score of a 0/1 attribute: its column of the table."""
+    return lambda images, table: table[attribute]
+
+
 FEATURES: dict[str, dict[str, Feature]] = {
     "mnist": {
         "thick": Feature("thick strokes", thickness, 0.10),
         "left-slanted": Feature("left slant", left_slant, 0.10),
         "digit-1": Feature("digit 1", is_one, None),
-    }
+    },
+    "avatars": {
+        "bangs": Feature("bangs", has("bangs"), None),
+        "beard": Feature("beard", has("beard"), None),
+        "glasses": Feature("glasses", has("glasses"), None),
+    },
 }
 
 

@@ -48,9 +48,13 @@ class Judge(nn.Module):
 
 
 def shifted(images: Tensor, rng: np.random.Generator, pixels: int = 2) -> Tensor:
-    """The batch moved by up to ``pixels`` in each direction (one offset a batch), background filled in."""
+    """The batch moved by up to ``pixels`` in each direction (one offset a batch), background filled in.
+
+    Digits lie on black; a colour image goes on as its own edge does.
+    """
     dx, dy = rng.integers(-pixels, pixels + 1, 2)
-    padded = torch.nn.functional.pad(images, (pixels,) * 4, value=-1.0)
+    beyond = {"value": -1.0} if images.shape[1] == 1 else {"mode": "replicate"}
+    padded = torch.nn.functional.pad(images, (pixels,) * 4, **beyond)
     return padded[..., pixels + dy : images.shape[-2] + pixels + dy, pixels + dx : images.shape[-1] + pixels + dx]
 
 
