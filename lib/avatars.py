@@ -70,14 +70,15 @@ def labels(
     if count < 0 or seed < 0:
         raise ValueError(f"count and seed must not be negative, but they are {count} and {seed}.")
     combinations = drawable()
-    share = distribution(combinations, {**FREQUENCIES, **(frequencies or {})}, given or {})
-    chosen = np.searchsorted(np.cumsum(share), np.random.default_rng([seed, LABELS]).random(count) * share.sum(), "right")
-    return {name: column[chosen.clip(max=np.flatnonzero(share)[-1])] for name, column in combinations.items()}
+    upto = np.cumsum(distribution(combinations, {**FREQUENCIES, **(frequencies or {})}, given or {}))
+    chosen = np.searchsorted(upto, upto[-1] * np.random.default_rng([seed, LABELS]).random(count), "right")
+    return {name: column[chosen] for name, column in combinations.items()}
 
 
 def render(table: Table, seed: int, processes: int | None = None) -> np.ndarray:
     """The faces of an attribute table as uint8 (N, 3, 64, 64); what no attribute fixes is drawn from (seed, row number).
 
+    So two tables that differ in one attribute give pairs of faces that differ in it and nothing else.
     ``processes``: how many work side by side, all cores if None; the pictures do not depend on it. They are spawned, so a
     script calls this under ``if __name__ == "__main__"``. Raises ValueError in one sentence for a table that lacks an
     attribute or has a row that cannot be drawn.
@@ -120,7 +121,7 @@ def check_table(table: Table) -> None:
 
 def drawable() -> Table:
     """Every combination of attributes that can be drawn, one a row, float32."""
-    names = ("hat", "bangs", "long-hair", "glasses", "sunglasses", "beard", "moustache", "smile", "skin-tone", "hair-colour")
+    names = ("hat", "bangs", "long-hair", "glasses", "sunglasses", "beard", "moustache", "smile", *CODES)
     codes = [[(code,) for code in range(n)] for n in CODES.values()]
     rows = [list(chain(*parts)) for parts in product(TOPS, ACCESSORIES, FACIAL_HAIR, MOUTHS, *codes)]
     columns = dict(zip(names, np.array(rows, np.float32).T, strict=True))

@@ -1,6 +1,6 @@
 """One cartoon face from its attributes: dicebear's avataaars as svg, rasterised by resvg to 64x64.
 
-Style: "Avataaars" by Pablo Stanley, free for personal and commercial use (https://avataaars.com), in the version of DiceBear.
+Style: "Avataaars" by Pablo Stanley (https://avataaars.com), free for personal and commercial use, as DiceBear ships it.
 Nothing here needs torch, so that a spawned process starts quickly.
 """
 
@@ -42,11 +42,11 @@ FACIAL_HAIR = {  # (beard, moustache); every beard has a moustache in it, "moust
 MOUTHS = {(0,): ("concerned", "disbelief", "sad", "screamOpen", "serious"), (1,): ("smile", "twinkle")}  # (smile,)
 
 # Chosen so that every hair colour stands out from every skin tone: a beard that cannot be seen would be a wrong label.
-SKIN_TONES = {"pale": "ffdbb4", "light": "edb98a", "tan": "d08b5b", "brown": "ae5d29", "dark": "614335"}
+SKIN_TONES = {"pale": "ffdbb4", "light": "edb98a", "tan": "d08b5b", "brown": "ae5d29", "dark": "6e4c3c"}
 HAIR_COLOURS = {
-    "black": "1f1512",
-    "brown": "7a4a20",
-    "red": "c93305",
+    "black": "150f0d",
+    "auburn": "741f0c",
+    "ginger": "e2571e",
     "blonde": "e8c34a",
     "grey": "8f8f94",
     "white": "f4f4f4",
@@ -63,7 +63,7 @@ CLOTHES = (
     *("shirtScoopNeck", "shirtVNeck"),
 )
 CLOTHES_COLOURS = ("262e33", "65c9ff", "5199e4", "25557c", "e6e6e6", "929598", "a7ffc4", "ffafb9", "ffffb1", "ff5c5c")
-FRAME_COLOURS = ("101418", "2a52be", "ff488e", "0b7a4b")
+FRAME_COLOURS = ("101418", "2a52be", "ff488e", "17b26a")
 HAT_COLOURS = ("ff5c5c", "25557c", "5199e4", "ff488e", "2e8b57", "ffc04d")
 BACKGROUNDS = ("b6e3f4", "c0aede", "d1d4f9", "c8e6c9", "9fd8cb", "8fb8de")
 
@@ -77,11 +77,13 @@ def style() -> Style:
 def options(attributes: Mapping[str, float], rng: np.random.Generator) -> dict[str, object]:
     """Every choice of one face: what its attributes demand, and the rest and the jitter drawn from ``rng``.
 
-    attributes: a value for each column of ``lib.avatars.FREQUENCIES``. Raises KeyError for a face that cannot be drawn.
+    attributes: a value for each column of ``lib.avatars.FREQUENCIES``. Another value of one attribute leaves the choices
+    that it does not concern as they are. Raises KeyError for a face that cannot be drawn.
     """
 
-    def one(choices: tuple[str, ...]) -> str:
-        return choices[rng.integers(len(choices))]
+    def one(choices: tuple[str, ...]) -> str | None:
+        place = rng.random()  # drawn even where there is no choice, so that the choices after it stay the same
+        return choices[int(place * len(choices))] if choices else None
 
     def shown(table: dict[tuple[int, ...], tuple[str, ...]], *names: str) -> tuple[str, ...]:
         return table[tuple(int(attributes[name]) for name in names)]
@@ -91,7 +93,9 @@ def options(attributes: Mapping[str, float], rng: np.random.Generator) -> dict[s
     hair = list(HAIR_COLOURS.values())[int(attributes["hair-colour"])]
     chosen = {
         "topVariant": one(shown(TOPS, "hat", "bangs", "long-hair")),
+        "accessoriesVariant": one(accessories),
         "accessoriesProbability": 100 * bool(accessories),
+        "facialHairVariant": one(facial_hair),
         "facialHairProbability": 100 * bool(facial_hair),
         "mouthVariant": one(shown(MOUTHS, "smile")),
         "eyesVariant": one(EYES),
@@ -110,11 +114,7 @@ def options(attributes: Mapping[str, float], rng: np.random.Generator) -> dict[s
         "translateX": round(rng.uniform(-3, 3), 4),  # percent of the width
         "translateY": round(rng.uniform(0, 3), 4),
     }
-    if accessories:
-        chosen["accessoriesVariant"] = one(accessories)
-    if facial_hair:
-        chosen["facialHairVariant"] = one(facial_hair)
-    return chosen
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def raster(svg: str) -> np.ndarray:
