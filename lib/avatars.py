@@ -6,7 +6,7 @@ moustache, smile, sunglasses. Code columns: skin-tone and hair-colour, numbered 
 Hats exclude bangs and long hair, glasses exclude sunglasses, and beards, which have a moustache in them, moustaches.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, product
 from multiprocessing import get_context
@@ -92,7 +92,7 @@ def render(table: Table, seed: int, processes: int | None = None) -> np.ndarray:
     workers = min(processes or cores(), len(starts))
     with tqdm(total=len(images), desc="faces", unit="face") as bar:
 
-        def collect(parts: "map[np.ndarray]") -> None:
+        def collect(parts: Iterable[np.ndarray]) -> None:
             for start, part in zip(starts, parts, strict=True):
                 images[start : start + len(part)] = part
                 bar.update(len(part))
@@ -113,6 +113,8 @@ def check_table(table: Table) -> None:
         codes = CODES.get(name, 2)
         if not np.isin(table[name], np.arange(codes)).all():
             raise ValueError(f"column {name!r} must hold whole numbers from 0 to {codes - 1}.")
+    if len({len(table[name]) for name in FREQUENCIES}) > 1:
+        raise ValueError("the columns of the table must have one value a face, but their lengths differ.")
     for a, b in EXCLUSIVE:
         both = np.flatnonzero((table[a] == 1) & (table[b] == 1))
         if len(both):

@@ -11,7 +11,7 @@ from dicebear import Avatar
 from lib import avatars, cartoons, features
 from lib.avatars import CODES, FREQUENCIES, check_table, draw, labels, render
 from lib.data import load, save, to_float
-from lib.judges import shifted
+from lib.judges import Judge, read, shifted
 
 BINARY = [name for name in FREQUENCIES if name not in CODES]
 
@@ -145,6 +145,8 @@ def test_a_table_that_cannot_be_drawn_is_refused():
         check_table(table(skin_tone=[5]))
     with pytest.raises(ValueError, match="the table has no column 'hat'"):
         check_table({name: column for name, column in table().items() if name != "hat"})
+    with pytest.raises(ValueError, match="their lengths differ"):
+        check_table({**table(hat=[0, 1]), "beard": np.zeros(3)})
     with pytest.raises(ValueError, match="must not be negative"):
         labels(-1, 0)
 
@@ -235,6 +237,13 @@ def test_colour_images_are_shifted_with_their_own_edge():
     assert all((shifted(blue, rng) == 0.5).all() for rng in offsets)
     moved = torch.stack([shifted(digits, np.random.default_rng(seed)) for seed in range(6)])
     assert set(moved.unique().tolist()) == {-1.0, 0.5}
+
+
+def test_a_judge_reads_colour_images_of_its_size():
+    judge, images = Judge(3, width=4, channels=3, size=64).eval(), to_float(draw(4, 0, processes=1).images)
+    assert read(judge, images).logits.shape == (4, 3)
+    with pytest.raises(ValueError, match=r"must have shape \(N, 3, 64, 64\)"):
+        read(judge, images[:, :1])
 
 
 def test_nothing_to_draw_gives_an_empty_set():
