@@ -7,12 +7,14 @@ training set as its positives. To add a feature, write its score and list it in 
 
 import json
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from lib.celeba import ATTRIBUTES
 from lib.data import Table
 from lib.morphometry import measure
 
@@ -42,9 +44,14 @@ def is_one(images: torch.Tensor, table: Table) -> np.ndarray:
     return (table["digit"] == 1).astype(np.float32)
 
 
-def has(attribute: str) -> Score:
-    """The score of a 0/1 attribute: its column of the table."""
-    return lambda images, table: table[attribute]
+def marked(attribute: str) -> Feature:
+    """The feature of a 0/1 attribute: its column of the table."""
+    return Feature(attribute.lower().replace("_", " "), lambda images, table: table[attribute], None)
+
+
+def has_beard(images: torch.Tensor, table: Table) -> np.ndarray:
+    """1 where CelebA does not say No_Beard, else 0."""
+    return 1 - table["No_Beard"]
 
 
 FEATURES: dict[str, dict[str, Feature]] = {
@@ -53,20 +60,24 @@ FEATURES: dict[str, dict[str, Feature]] = {
         "left-slanted": Feature("left slant", left_slant, 0.10),
         "digit-1": Feature("digit 1", is_one, None),
     },
-    "avatars": {
-        "bangs": Feature("bangs", has("bangs"), None),
-        "beard": Feature("beard", has("beard"), None),
-        "glasses": Feature("glasses", has("glasses"), None),
+    "avatars": {name: marked(name) for name in ("bangs", "beard", "glasses")},
+    "celeba": {
+        **{name.lower().replace("_", "-"): marked(name) for name in ATTRIBUTES},  # "bangs", "wearing-hat", ...
+        "beard": Feature("beard", has_beard, None),
     },
 }
 
 
 def named(dataset: str, feature: str) -> Feature:
-    """The feature of that name. Raises ValueError listing the known names."""
+    """The feature of that name. Raises ValueError listing the known names, or the three nearest of many."""
     if dataset not in FEATURES:
         raise ValueError(f"dataset {dataset!r} is unknown: choose one of {', '.join(FEATURES)}.")
     if feature not in FEATURES[dataset]:
-        raise ValueError(f"feature {feature!r} is unknown for {dataset}: choose one of {', '.join(FEATURES[dataset])}.")
+        known = list(FEATURES[dataset])
+        if len(known) > 10:
+            near = get_close_matches(feature.lower().replace("_", "-"), known, n=3, cutoff=0)
+            known = [*near, f"the other {len(known) - len(near)} in lib/features.py"]
+        raise ValueError(f"feature {feature!r} is unknown for {dataset}: choose one of {', '.join(known)}.")
     return FEATURES[dataset][feature]
 
 

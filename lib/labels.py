@@ -4,40 +4,61 @@
 """
 
 import csv
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
 
+from lib.runs import write_rows
+
 COLUMNS = ["index", "label"]
+MARKS = ("0", "1", "unsure")
 
 
 def read_labels(path: Path, n: int) -> dict[int, bool]:
     """index -> label for the rows of the file that are not unsure.
 
-    Raises FileNotFoundError, or ValueError in one sentence for unknown columns, an index that is no number, outside
-    0 .. n - 1 or given twice, a label other than 0, 1 or unsure, and a file without a positive.
+    Raises FileNotFoundError or ValueError as ``read_marks``, and ValueError for a file without a positive.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"label file {path} does not exist: give LABELS = '' to label with the judge.")
-    labels: dict[int, bool] = {}
-    seen: set[int] = set()
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        if reader.fieldnames != COLUMNS:
-            raise ValueError(f"{path} has the columns {reader.fieldnames}: a label file has the columns index,label.")
-        for row in reader:
-            index = checked_index(row["index"], n, seen, f"{path}, line {reader.line_num}")
-            seen.add(index)
-            if row["label"] not in ("0", "1", "unsure"):
-                raise ValueError(f"{path}, line {reader.line_num}: label {row['label']!r} must be 0, 1 or unsure.")
-            if row["label"] != "unsure":
-                labels[index] = row["label"] == "1"
+    labels = {index: mark == "1" for index, mark in read_marks(path, n).items() if mark != "unsure"}
     if not any(labels.values()):
         raise ValueError(f"{path} has no positive label: mark at least one sample that shows the feature with 1.")
     return labels
 
 
-def checked_index(text: str, n: int, seen: set[int], where: str) -> int:
+def read_marks(path: Path, n: int) -> dict[int, str]:
+    """index -> "0", "1" or "unsure", for every row of the file.
+
+    Raises FileNotFoundError, or ValueError in one sentence for unknown columns, an index that is no number, outside
+    0 .. n - 1 or given twice, a label other than 0, 1 or unsure, and a file that is no text.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"label file {path} does not exist: mark samples by eye, or give LABELS = ''.")
+    marks: dict[int, str] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte-order mark first
+            reader = csv.DictReader(file)
+            if reader.fieldnames != COLUMNS:
+                raise ValueError(f"{path} has the columns {reader.fieldnames}: a label file has the columns index,label.")
+            for row in reader:
+                where = f"{path}, line {reader.line_num}"
+                index = checked_index(row["index"], n, marks, where)
+                if None in row:
+                    raise ValueError(f"{where}: the row has more than the columns index,label: remove the rest.")
+                if row["label"] not in MARKS:
+                    raise ValueError(f"{where}: label {row['label']!r} must be 0, 1 or unsure.")
+                marks[index] = row["label"]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is not a text file: a label file has the columns index,label.") from error
+    return marks
+
+
+def write_marks(path: Path, marks: dict[int, str]) -> None:
+    """Write what ``read_marks`` reads, by index, under a temporary name first."""
+    write_rows(path, tuple(COLUMNS), [{"index": index, "label": marks[index]} for index in sorted(marks)])
+
+
+def checked_index(text: str, n: int, seen: Container[int], where: str) -> int:
     """The index as a number; ValueError naming the place if it is none, out of range or a duplicate."""
     if not text.isdecimal():
         raise ValueError(f"{where}: index {text!r} is not a whole number.")

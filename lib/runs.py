@@ -34,6 +34,11 @@ WRITERS = {
 }
 
 
+def in_batch() -> bool:
+    """Whether nobody is looking: in batch runs and tests, which set TQDM_DISABLE, no bars and no widgets are shown."""
+    return bool(os.environ.get("TQDM_DISABLE"))
+
+
 def results_root() -> Path:
     """``results/``, or the folder named by the environment variable FEATURE_UNLEARNING_RESULTS."""
     return Path(os.environ.get("FEATURE_UNLEARNING_RESULTS", ROOT / "results"))

@@ -7,7 +7,6 @@ its checkpoint goes on exactly as if nothing had happened.
 import copy
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from tqdm.auto import tqdm
 from lib.data import to_float
 from lib.latent import Edit, latents
 from lib.losses import loss_discriminator, loss_generator, loss_kl, loss_likelihood, loss_total
+from lib.runs import in_batch
 from lib.weights import load_tensors, save_tensors
 
 CHECKPOINT_EVERY = 200  # steps between two checkpoints
@@ -80,8 +80,7 @@ def run_steps(
     done, log, spent = resume(parts, checkpoint, signature)
     start = time.perf_counter() - spent
     # tqdm's notebook bar does not read TQDM_DISABLE by itself.
-    quiet = bool(os.environ.get("TQDM_DISABLE"))
-    for i in tqdm(range(done, n_steps), initial=done, total=n_steps, leave=False, disable=quiet):
+    for i in tqdm(range(done, n_steps), initial=done, total=n_steps, leave=False, disable=in_batch()):
         losses = step(i)
         if i % LOG_EVERY == 0 or i + 1 == n_steps or (i + 1) % CHECKPOINT_EVERY == 0:
             values = {name: float(loss.detach()) for name, loss in losses.items()}
