@@ -75,12 +75,14 @@ def read_attributes(path: Path) -> tuple[list[str], Table]:
         unknown = [name for name in header if name not in ATTRIBUTES]
         fault = f"the unknown attribute {unknown[0]}" if unknown else "not the 40 attributes in their order"
         raise ValueError(f"{path}, line 2, has {fault}: {again(path.parent)}.")
-    words = [row.split() for row in rows]
-    for number, row in enumerate(words, 3):
-        if len(row) != 1 + len(ATTRIBUTES) or not {"1", "-1"}.issuperset(row[1:]):
-            raise ValueError(f"{path}, line {number}, is not a name and 40 values of 1 or -1: {again(path.parent)}.")
-    values = np.array([row[1:] for row in words]) == "1"
-    return [row[0] for row in words], dict(zip(ATTRIBUTES, values.T.astype(np.float32), strict=True))
+    names, values = [], np.empty((len(rows), len(ATTRIBUTES)), np.float32)
+    for number, row in enumerate(rows):
+        name, *marks = row.split()
+        if len(marks) != len(ATTRIBUTES) or not {"1", "-1"}.issuperset(marks):
+            raise ValueError(f"{path}, line {number + 3}, is not a name and 40 values of 1 or -1: {again(path.parent)}.")
+        names.append(name)
+        values[number] = [mark == "1" for mark in marks]
+    return names, dict(zip(ATTRIBUTES, values.T, strict=True))
 
 
 def read_partition(path: Path, names: list[str]) -> np.ndarray:
