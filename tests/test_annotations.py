@@ -1,0 +1,75 @@
+"""Labels by eye: read as written, refused when they cannot be meant, compared with a second look."""
+
+import pytest
+
+from lib.annotations import FOLDER, column, read, repeat
+
+FEATURES = ("glasses", "hat", "facial-hair")
+FIRST, SECOND = FOLDER / "digiface.csv", FOLDER / "digiface-second.csv"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(name, text):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def test_unsure_samples_are_left_out_and_the_rest_are_in_order(write):
+    indices, labels = read(write("a.csv", "index,hat,glasses\n7,1,0\n2,0,1\n5,1,unsure\n"), "glasses")
+    assert indices.tolist() == [2, 7]
+    assert labels.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("index,hat\n0,1\n", r"no labels of 'glasses': choose one of hat"),
+        ("", r"no labels of 'glasses'"),
+        ("index,glasses\n0,1\n0,0\n", r"line 3: index '0' must be a whole number that no other row has"),
+        ("index,glasses\nx,1\n", r"line 2: index 'x' must be a whole number"),
+        ("index,glasses\n0,maybe\n", r"line 2: label 'maybe' must be 0, 1 or unsure"),
+        ("index,glasses\n0\n", r"line 2: label None must be"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(write, text, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        read(write("a.csv", text), "glasses")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.csv is missing"):
+        read(tmp_path / "none.csv", "glasses")
+
+
+def test_a_second_look_is_compared_on_the_shared_sure_samples_only(write):
+    first = write("a.csv", "index,hat\n0,1\n1,0\n2,unsure\n3,1\n9,1\n")
+    second = write("b.csv", "index,hat\n3,0\n2,1\n1,0\n0,1\n8,0\n")
+    found = repeat(first, second, "hat")
+    assert found == (1, 3, 1)
+    assert found.rate.value == pytest.approx(1 / 3)
+    assert found.rate.low < 1 / 3 < found.rate.high
+
+
+def test_two_looks_without_a_shared_sure_sample_are_refused(write):
+    first, second = write("a.csv", "index,hat\n0,unsure\n1,0\n"), write("b.csv", "index,hat\n0,1\n")
+    with pytest.raises(ValueError, match="share no sample"):
+        repeat(first, second, "hat")
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_the_shipped_labels_cover_660_samples_with_enough_positives(feature):
+    assert list(column(FIRST, feature)) == list(range(660))
+    _, labels = read(FIRST, feature)
+    assert len(labels) >= 580
+    assert 60 <= labels.sum() <= 100
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_the_labeller_agrees_with_itself_on_a_second_look(feature):
+    assert len(column(SECOND, feature)) == 100
+    found = repeat(FIRST, SECOND, feature)
+    assert found.sure + found.unsure == 100
+    assert found.rate.value < 0.05
