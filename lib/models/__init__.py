@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from lib.models.dcgan import Discriminator, Generator
+from lib.models.stylegan2 import StyleGAN2
 from lib.models.vae import Decoder, Encoder
 from lib.weights import load_module, save_module
 
-GENERATORS: dict[str, type[nn.Module]] = {"gan": Generator, "vae": Decoder}
+GENERATORS: dict[str, type[nn.Module]] = {"gan": Generator, "vae": Decoder, "stylegan2": StyleGAN2}
 
 
 def save_generator(path: Path, generator: nn.Module) -> None:
@@ -19,7 +20,7 @@ def save_generator(path: Path, generator: nn.Module) -> None:
 
 
 def load_generator(path: Path, model: str, device: torch.device) -> nn.Module:
-    """The generator of kind ``model`` ("gan" or "vae") in eval mode; ValueError in one sentence for any other file."""
+    """The generator of the kind named in ``GENERATORS``, in eval mode; ValueError in one sentence for any other file."""
     return load_module(path, GENERATORS[model], f"{model}-generator", device)
 
 
@@ -36,6 +37,7 @@ __all__ = [
     "Discriminator",
     "Encoder",
     "Generator",
+    "StyleGAN2",
     "load_generator",
     "sample",
     "save_generator",
