@@ -1,5 +1,6 @@
 # Every target creates .venv and installs what it needs if absent.
 PROFILE ?= cpu
+DATASETS ?= mnist
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -11,8 +12,8 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $(INSTALLED)
 
-reproduce: $(INSTALLED)  ## the whole matrix of a profile, into results/$(PROFILE)
-	$(BIN)/python -m lib.pipeline reproduce --profile $(PROFILE)
+reproduce: $(INSTALLED)  ## the matrix of a profile, into results/$(PROFILE); DATASETS="mnist avatars"
+	$(BIN)/python -m lib.pipeline reproduce --profile $(PROFILE) --datasets $(DATASETS)
 
 smoke: $(INSTALLED)  ## the whole chain at toy size
 	$(BIN)/python -m lib.pipeline reproduce --profile smoke
@@ -35,7 +36,7 @@ bench: $(INSTALLED)  ## speed, as ratios
 	$(BIN)/python benchmarks/bench.py
 
 publish: $(INSTALLED)  ## after `make reproduce`: ship weights, headline notebooks and README tables
-	$(BIN)/python -m lib.pipeline publish --profile $(PROFILE)
+	$(BIN)/python -m lib.pipeline publish --profile $(PROFILE) --datasets $(DATASETS)
 
 clean:  ## remove what the pipeline made; shipped weights and published results stay
 	git clean -fdXq results .snakemake

@@ -1,24 +1,26 @@
 # Which notebook makes which file from which. One rule a stage; papermill runs inside `python -m lib.pipeline run`.
-#   make reproduce PROFILE=cpu     or     snakemake --cores 2 --config profile=cpu
+#   make reproduce PROFILE=cpu DATASETS=mnist     or     snakemake --cores 2 --config profile=cpu datasets=mnist
 import sys
 
-from lib.pipeline import load_profile, source_digest
+from lib.pipeline import load_profile, parameters_of, some, source_digest
 from lib.report import FIGURES, TABLES
 from lib.runs import results_root
 
 PROFILE = config.get("profile", "cpu")
 MATRIX = load_profile(PROFILE)
+DATASETS = some(MATRIX, config.get("datasets", ",".join(MATRIX["datasets"])).split(","))
 HOME = f"{results_root()}/{PROFILE}"
-DATA = f"{HOME}/{MATRIX['dataset']}"
+DATA = f"{HOME}/{{dataset}}"
 MODEL = f"{DATA}/{{model}}/seed{{seed}}"
 CELL = f"{MODEL}/{{feature}}"
 PYTHON = f"OMP_NUM_THREADS={{threads}} {sys.executable} -m lib.pipeline"
-RUN = f"{PYTHON} run {{params.notebook}} --profile {PROFILE} -p DATASET {MATRIX['dataset']}"
+RUN = f"{PYTHON} run {{params.notebook}} --profile {PROFILE} -p DATASET {{wildcards.dataset}}"
 CELL_RUN = RUN + " -p MODEL {wildcards.model} -p SEED {wildcards.seed} -p FEATURE {wildcards.feature}"
 JUDGES = [f"{DATA}/{name}" for name in ("dataset.npz", "cutoffs.json", "classifier.safetensors", "judge-a.safetensors", "judge-b.safetensors")]
 CELLS = [
-    CELL.format(model=model, seed=seed, feature=feature)
-    for model, features in MATRIX["chains"].items()
+    CELL.format(dataset=dataset, model=model, seed=seed, feature=feature)
+    for dataset in DATASETS
+    for model, features in MATRIX["datasets"][dataset]["chains"].items()
     for feature in features
     for seed in MATRIX["seeds"]
 ]
@@ -26,10 +28,15 @@ CELLS = [
 
 def stage(notebook):
     """What makes a stage run again: the notebook's code and its parameters in the profile."""
-    return dict(notebook=notebook, code=source_digest(notebook), values=str(MATRIX["parameters"].get(notebook, {})))
+    return dict(
+        notebook=notebook,
+        code=source_digest(notebook),
+        values=lambda wildcards: str(parameters_of(MATRIX, notebook, getattr(wildcards, "dataset", ""))),
+    )
 
 
 wildcard_constraints:
+    dataset="[a-z0-9]+",
     model="[a-z0-9]+",
     seed=r"\d+",
     feature="[a-z0-9-]+",
@@ -149,12 +156,13 @@ rule report:
     output:
         *(f"{HOME}/{name}.csv" for name in ("metrics", "attacks", "costs")),
         *(f"{HOME}/tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md")),
-        *(f"{HOME}/figures/{name}.png" for name in FIGURES),
+        *(f"{HOME}/figures/{dataset}/{name}.png" for dataset in DATASETS for name in FIGURES),
         f"{HOME}/report.html",
     params:
         **stage("07_report"),
+        datasets=str(DATASETS),
     shell:
-        RUN + " --outputs {output}"
+        f"{PYTHON} run {{params.notebook}} --profile {PROFILE} " + "-p DATASETS \"{params.datasets}\" --outputs {output}"
 
 
 rule manifest:

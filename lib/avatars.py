@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from lib.cartoons import ACCESSORIES, FACIAL_HAIR, HAIR_COLOURS, MOUTHS, SIZE, SKIN_TONES, TOPS, faces
 from lib.data import Dataset, Table
-from lib.pipeline import cores
+from lib.runs import cores
 
 Frequencies = Mapping[str, float | Sequence[float]]  # a 0/1 attribute -> its frequency, another -> one share a code
 

@@ -13,18 +13,20 @@ from torch import Tensor
 
 from lib import metrics
 from lib.data import Table
-from lib.features import FEATURES, attributes, rule
+from lib.domains import DOMAINS, Domain, attributes, codes, shares
+from lib.features import FEATURES, rule
 from lib.judges import Judge, Reading, load_judge, read
 from lib.metrics import Errors, Interval
 from lib.runs import find
 
-EXTRACTOR = "cnn64"  # the digit classifier's penultimate layer
+EXTRACTOR = "cnn64"  # the classifier's penultimate layer
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What images are judged with: the digit classifier, judges A and B and their column, and the feature's exact rule."""
+    """What images are judged with: the data set's classifier, judges A and B and their column, the feature's exact rule."""
 
+    domain: Domain
     classifier: Judge
     a: Judge
     b: Judge
@@ -42,14 +44,16 @@ def load_bench(profile: str, dataset: str, feature: str, device: torch.device) -
     classifier, a, b = (
         load_judge(find(profile, dataset, f"{name}.safetensors"), device) for name in ("classifier", "judge-a", "judge-b")
     )
-    return Bench(classifier, a, b, list(FEATURES[dataset]).index(feature), rule(dataset, feature, cutoffs))
+    return Bench(
+        DOMAINS[dataset], classifier, a, b, list(FEATURES[dataset]).index(feature), rule(dataset, feature, cutoffs)
+    )
 
 
 @dataclass(frozen=True)
 class Seen:
     """What is known of N images: the images, their attribute table, the classifier's reading, the verdicts of three judges.
 
-    exact, a, b: bool (N,). ``exact`` is the measured rule; for a class it is the digit classifier's decision.
+    exact, a, b: bool (N,). ``exact`` is the measured rule; for a class or an attribute it is the classifier's decision.
     """
 
     images: Tensor
@@ -63,7 +67,7 @@ class Seen:
 def see(images: Tensor, bench: Bench) -> Seen:
     """Measure, read and judge float images (N, C, H, W) in [-1, 1]."""
     reading = read(bench.classifier, images)
-    table = attributes(images, reading.classes)
+    table = attributes(images, reading.logits, bench.domain)
     a, b = (read(judge, images).logits[:, bench.column] > 0 for judge in (bench.a, bench.b))
     return Seen(images, table, reading, bench.has(images, table), a, b)
 
@@ -96,11 +100,11 @@ def removal_rows(seen: Seen, errors_b: Errors, before: Seen | None = None) -> li
     return rows
 
 
-def distance_rows(features: np.ndarray, reference: np.ndarray, name: str) -> list[dict]:
+def distance_rows(features: np.ndarray, reference: np.ndarray, name: str, domain: Domain) -> list[dict]:
     """Fréchet distance and KID in the classifier's features, equal numbers of rows from both sides."""
     n = min(len(features), len(reference))
     x, y = features[:n], reference[:n]
-    protocol = f"digit CNN features, d={x.shape[1]}, {n} against {n}"
+    protocol = f"{domain.classifier} features, d={x.shape[1]}, {n} against {n}"
     fd = metrics.frechet(metrics.statistics(x), metrics.statistics(y))
     return [
         row(f"FD-{EXTRACTOR}-n{n} to {name}", fd, n, protocol),
@@ -108,15 +112,26 @@ def distance_rows(features: np.ndarray, reference: np.ndarray, name: str) -> lis
     ]
 
 
-def quality_rows(seen: Seen, references: dict[str, np.ndarray], prdc_n: int) -> list[dict]:
+def score_rows(seen: Reading, name: str, domain: Domain, protocol: str) -> list[dict]:
+    """The Inception Score under ``name`` where the classifier has classes, else no row."""
+    if not domain.exclusive:
+        return []
+    return [row(name, metrics.inception_score(seen.probabilities), len(seen.logits), protocol)]
+
+
+def share_rows(table: Table, domain: Domain) -> list[dict]:
+    """The share of the images that have each label, in 0..1."""
+    n = len(next(iter(table.values())))
+    return [row(f"share of {label}", share, n, domain.classifier) for label, share in shares(table, domain).items()]
+
+
+def quality_rows(seen: Seen, references: dict[str, np.ndarray], prdc_n: int, domain: Domain) -> list[dict]:
     """Inception Score, distances to each named reference, and precision, recall, density, coverage to ``feature-free``."""
-    score = metrics.inception_score(seen.reading.probabilities)
     n = len(seen.exact)
-    rows = [
-        row("inception score", score, n, "10-class digit CNN, no splits; real digits below 10; falls when a class goes")
-    ]
+    protocol = "10-class digit CNN, no splits; real digits below 10; falls when a class goes"
+    rows = score_rows(seen.reading, "inception score", domain, protocol)
     for name, reference in references.items():
-        rows += distance_rows(seen.reading.features, reference, name)
+        rows += distance_rows(seen.reading.features, reference, name, domain)
     k = min(prdc_n, n, len(references["feature-free"]))
     quartet = metrics.prdc(references["feature-free"][:k], seen.reading.features[:k])
     return rows + [row(name, value, k, f"5 neighbours, {k} against {k} feature-free") for name, value in quartet.items()]
@@ -144,14 +159,14 @@ def preservation_rows(seen: Seen, before: Seen, distance: np.ndarray, edges: lis
     return rows
 
 
-def drift_rows(seen: Seen, before: Seen) -> list[dict]:
-    """Change against the original: digit shares in percentage points, other attributes in units of their spread in G0."""
+def drift_rows(seen: Seen, before: Seen, domain: Domain) -> list[dict]:
+    """Change against the original: shares of labels in percentage points, measures in units of their spread in G0."""
     n = len(seen.exact)
-    shares = [np.bincount(s.reading.classes, minlength=10) / len(s.exact) * 100 for s in (before, seen)]
-    rows = [row(f"drift digit {k}", float(shares[1][k] - shares[0][k]), n, "percentage points") for k in range(10)]
-    for name in sorted(set(seen.table) - {"digit"}):
-        old, new = before.table[name], seen.table[name]
-        rows.append(row(f"drift {name}", float((new.mean() - old.mean()) / old.std()), n, "means, in sd of G0"))
+    old, new = shares(before.table, domain), shares(seen.table, domain)
+    rows = [row(f"drift {label}", 100 * (new[label] - old[label]), n, "percentage points") for label in old]
+    for name in sorted(set(seen.table) - set(domain.categories)):
+        change = (seen.table[name].mean() - before.table[name].mean()) / before.table[name].std()
+        rows.append(row(f"drift {name}", float(change), n, "means, in sd of G0"))
     return rows
 
 
@@ -163,6 +178,15 @@ def error_rows(errors: Errors, judge: str) -> list[dict]:
         row(f"judge {judge} false-negative rate", missed, errors.positives, "against the exact rule"),
         row(f"judge {judge} false-positive rate", accused, errors.negatives, "against the exact rule"),
     ]
+
+
+def accuracy_rows(reading: Reading, table: Table, domain: Domain) -> list[dict]:
+    """How often the classifier is right about each category of images whose attributes are known."""
+    rows, n = [], len(reading.logits)
+    for name, said in codes(reading.logits, domain).items():
+        metric = "classifier accuracy" if domain.exclusive else f"classifier accuracy, {name}"
+        rows.append(row(metric, metrics.wilson(int((said == table[name]).sum()), n), n, f"real test {domain.images}"))
+    return rows
 
 
 def inception_rows(images: Tensor, reference: Tensor, weights: Path, device: torch.device) -> list[dict]:

@@ -16,7 +16,6 @@ import torch
 
 from lib.celeba import ATTRIBUTES
 from lib.data import Table
-from lib.morphometry import measure
 
 Score = Callable[[torch.Tensor, Table], np.ndarray]  # images (N, C, H, W), table -> (N,)
 
@@ -90,8 +89,3 @@ def rule(dataset: str, feature: str, cutoffs_file: Path) -> Callable[[torch.Tens
     """The exact judge: (images, table) -> bool (N,), true where the score reaches the cut-off in notebook 01's file."""
     score, cutoffs = named(dataset, feature).score, json.loads(cutoffs_file.read_text())
     return lambda images, table: score(images, table) >= cutoffs[feature]
-
-
-def attributes(images: torch.Tensor, digits: np.ndarray) -> Table:
-    """The attribute table of float images in [-1, 1]: Morpho-MNIST's six measures, and the given digits (N,)."""
-    return {"digit": digits.astype(np.float32), **measure(images)}

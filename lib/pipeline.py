@@ -25,7 +25,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from lib.files import replacing
-from lib.runs import ROOT, SHIPPED, results_root
+from lib.runs import ROOT, SHIPPED, cores, results_root
 
 NOTEBOOKS = ROOT / "notebooks"
 MARKS = ("<!-- headline table -->", "<!-- end of headline table -->")
@@ -57,14 +57,28 @@ def load_profile(name: str) -> dict:
     for error in Draft202012Validator(schema).iter_errors(profile):
         where = ".".join(str(part) for part in error.absolute_path) or "the profile"
         raise ValueError(f"{path.name}: {where}: {error.message}.")
-    for notebook, values in profile["parameters"].items():
-        check_parameters(notebook, values)
-    for model, features in profile["chains"].items():
-        for feature in features:
-            check_names({"DATASET": profile["dataset"], "MODEL": model, "FEATURE": feature})
+    for dataset, part in profile["datasets"].items():
+        for notebook, values in part["parameters"].items():
+            check_parameters(notebook, values)
+        for model, features in part["chains"].items():
+            for feature in features:
+                check_names({"DATASET": dataset, "MODEL": model, "FEATURE": feature})
     for method in profile["methods"]:
         check_names({"METHOD": method})
     return profile
+
+
+def some(profile: dict, datasets: list[str]) -> list[str]:
+    """``datasets`` in the profile's order, all of it if the list is empty; ValueError for one it does not have."""
+    for name in datasets:
+        if name not in profile["datasets"]:
+            raise ValueError(f"dataset {name!r} is not in the profile: choose among {', '.join(profile['datasets'])}.")
+    return [name for name in profile["datasets"] if name in datasets or not datasets]
+
+
+def parameters_of(profile: dict, notebook: str, dataset: str) -> dict[str, object]:
+    """What the profile sets for a notebook on a data set; nothing for a data set it does not have."""
+    return profile["datasets"].get(dataset, {}).get("parameters", {}).get(notebook, {})
 
 
 def parameters(notebook: str) -> dict[str, object]:
@@ -117,7 +131,8 @@ def run(notebook: str, profile: str, chosen: dict[str, object], outputs: list[Pa
     The profile's parameters for this notebook are used, then ``chosen``. Raises ValueError before a kernel starts if any is
     wrong, RuntimeError in one sentence if the notebook fails or leaves one of ``outputs`` unmade.
     """
-    values = {**load_profile(profile)["parameters"].get(notebook, {}), "PROFILE": profile, **chosen}
+    dataset = str(chosen.get("DATASET", parameters(notebook).get("DATASET", "")))
+    values = {**parameters_of(load_profile(profile), notebook, dataset), "PROFILE": profile, **chosen}
     values = {name: value for name, value in values.items() if name in parameters(notebook) or name in chosen}
     check_parameters(notebook, values)
     executed = results_root() / profile / "executed" / f"{tag(notebook, chosen)}.ipynb"
@@ -140,7 +155,11 @@ def run(notebook: str, profile: str, chosen: dict[str, object], outputs: list[Pa
 
 def tag(notebook: str, chosen: dict[str, object]) -> str:
     """A file name for this execution: the notebook and the values that tell it from its siblings."""
-    return "-".join([notebook, *(f"seed{v}" if k == "SEED" else str(v) for k, v in chosen.items() if v != "")])
+
+    def word(name: str, value: object) -> str:
+        return f"seed{value}" if name == "SEED" else "-".join(value) if isinstance(value, list) else str(value)
+
+    return "-".join([notebook, *(word(name, value) for name, value in chosen.items() if value != "")])
 
 
 def execute(notebook: str, values: dict[str, object], target: Path) -> float:
@@ -213,10 +232,13 @@ def write_json(path: Path, value: object) -> None:
 
 
 def manifest(profile: str) -> None:
-    """Gather the record of every stage into ``results/<profile>/manifest.json``."""
-    folder = results_root() / profile / "manifest"
-    stages = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
-    write_json(results_root() / profile / "manifest.json", stages)
+    """Gather the record of every stage into ``results/<profile>/manifest.json``; data sets that were not run keep theirs."""
+    home = results_root() / profile
+    stages = {path.stem: json.loads(path.read_text()) for path in (home / "manifest").glob("*.json")}
+    run_here = {stage["parameters"].get("DATASET") for stage in stages.values()}
+    old = json.loads((home / "manifest.json").read_text()) if (home / "manifest.json").is_file() else {}
+    kept = {name: stage for name, stage in old.items() if stage["parameters"].get("DATASET") not in run_here}
+    write_json(home / "manifest.json", {**kept, **stages})
 
 
 @contextmanager
@@ -238,14 +260,16 @@ def alone(root: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def reproduce(profile: str) -> None:
-    """Run the whole matrix of a profile through Snakemake; what is already made is not made again.
+def reproduce(profile: str, datasets: list[str]) -> None:
+    """Run a profile's matrix of these data sets (all if none is named) through Snakemake; what is made is not made again.
 
-    Raises RuntimeError in one sentence when a stage fails, PermissionError when the results folder cannot be written.
+    Raises ValueError for a data set the profile lacks, RuntimeError in one sentence when a stage fails, PermissionError when
+    the results folder cannot be written.
     """
-    load_profile(profile)
+    chosen = some(load_profile(profile), datasets)
     start = time.perf_counter()
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores()), "--config", f"profile={profile}"]
+    command += [f"datasets={','.join(chosen)}"]
     command += ["--nolock", "--rerun-incomplete", "--scheduler", "greedy", "--quiet", "progress"]
     command += ["--rerun-triggers", "mtime", "params", "input"]
     with alone(results_root()) as lock:
@@ -260,11 +284,6 @@ def report_time(profile: str, seconds: float) -> None:
     whole, computing = (sum(stage[key] for stage in stages) for key in ("seconds", "seconds_computing"))
     print(f"profile {profile}: {seconds:.0f} s now; all stages {whole:.0f} s, of which {whole - computing:.0f} s")
     print(f"({(whole - computing) / whole:.1%}) for kernels, imports and papermill; see {results_root().name}/{profile}/")
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def refresh() -> None:
@@ -286,25 +305,45 @@ def refresh() -> None:
                 nbformat.write(stripped(book), temporary)
 
 
-def publish(profile: str) -> None:
+def publish(profile: str, datasets: list[str]) -> None:
     """Ship what a finished run made: weights to data/pretrained/, headline notebooks, and the README's table."""
     made, settings = results_root() / profile, load_profile(profile)
-    dataset, seed = settings["dataset"], settings["seeds"][0]
-    for name in shipped_files(settings):
-        copy(made / dataset / name, SHIPPED / dataset / name)
-    ship_dataset(made / dataset / "dataset.npz", SHIPPED / dataset / "dataset.npz")
-    for path in sorted((made / "executed").glob("*.ipynb")):
-        for model, feature in settings["headline"].items():
-            chain = f"-{model}-seed{seed}"
-            if path.stem.startswith(("01", "07")) or path.stem.endswith(chain) or f"{chain}-{feature}" in path.stem:
+    for dataset in some(settings, datasets):
+        for name in shipped_files(settings, dataset):
+            copy(made / dataset / name, SHIPPED / dataset / name)
+        ship_dataset(made / dataset / "dataset.npz", SHIPPED / dataset / "dataset.npz", dataset)
+        for path in sorted((made / "executed").glob(f"*-{dataset}*.ipynb")):
+            if is_headline(path.stem, settings, dataset):
                 copy(path, made / "notebooks" / path.name)
-    insert(ROOT / "README.md", (made / "tables" / "headline.md").read_text())
+    insert(ROOT / "README.md", excerpt(profile))
 
 
-def shipped_files(settings: dict) -> list[str]:
-    """The files of a run that come with the kit, relative to its data set."""
+def is_headline(stem: str, settings: dict, dataset: str) -> bool:
+    """Whether an executed notebook belongs to one of the data set's headline chains, or to all."""
+    chains = [f"-{model}-seed{settings['seeds'][0]}" for model in settings["datasets"][dataset]["headline"]]
+    features = settings["datasets"][dataset]["headline"].values()
+    whole = [f"{chain}-{feature}" for chain, feature in zip(chains, features, strict=True)]
+    return stem.startswith(("01", "07")) or stem.endswith(tuple(chains)) or any(chain in stem for chain in whole)
+
+
+def excerpt(profile: str) -> str:
+    """The headline table of the headline chains, for the README."""
+    from lib import report
+
+    table = report.read_table(results_root() / profile / "tables" / "headline.csv")
+    chains = {
+        (dataset, *chain)
+        for dataset, part in load_profile(profile)["datasets"].items()
+        for chain in part["headline"].items()
+    }
+    rows = [chain in chains for chain in table[report.CHAIN].itertuples(index=False, name=None)]
+    return table[rows].to_markdown(index=False, disable_numparse=True) + "\n"
+
+
+def shipped_files(settings: dict, dataset: str) -> list[str]:
+    """The files of a run that come with the kit, relative to the data set."""
     names = [f"{name}.safetensors" for name in ("classifier", "judge-a", "judge-b")] + ["cutoffs.json"]
-    for model, features in settings["chains"].items():
+    for model, features in settings["datasets"][dataset]["chains"].items():
         home = f"{model}/seed{settings['seeds'][0]}"
         names += [f"{home}/{name}.safetensors" for name in ("generator", "discriminator" if model == "gan" else "encoder")]
         for feature in features:
@@ -313,11 +352,12 @@ def shipped_files(settings: dict) -> list[str]:
     return names
 
 
-def ship_dataset(source: Path, target: Path) -> None:
-    """Ship the first rows of a run's data set: as many as notebook 01 keeps by itself."""
+def ship_dataset(source: Path, target: Path, dataset: str) -> None:
+    """Ship the first rows of a run's data set: as many as notebook 01 keeps under the smoke profile."""
     from lib import data
 
-    whole, sizes = data.load(source), parameters("01_data")
+    sizes = {**parameters("01_data"), **parameters_of(load_profile("smoke"), "01_data", dataset)}
+    whole = data.load(source)
     rows = [*np.flatnonzero(whole.train)[: sizes["N_TRAIN"]], *np.flatnonzero(~whole.train)[: sizes["N_TEST"]]]
     data.save(target, whole.rows(np.array(rows)))
 
@@ -358,6 +398,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("run", "check", "manifest", "reproduce", "publish", "notebooks"):
         command = commands.add_parser(name)
         command.add_argument("--profile", default="smoke")
+        if name in ("reproduce", "publish"):
+            command.add_argument("--datasets", nargs="*", default=[])
         if name == "run":
             command.add_argument("notebook")
             command.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
@@ -371,7 +413,7 @@ def main(arguments: list[str] | None = None) -> int:
             refresh()
         else:
             actions = {"check": load_profile, "manifest": manifest, "reproduce": reproduce, "publish": publish}
-            actions[given.command](given.profile)
+            actions[given.command](given.profile, *([given.datasets] if "datasets" in given else []))
     except (OSError, ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib import plots
+from lib.domains import DOMAINS
 from lib.evaluation import load_bench, see
 from lib.files import replacing
 from lib.latent import latents, stream
@@ -32,16 +33,26 @@ METHOD_ORDER = ("original", "oracle edit", "rejection", "literal", "exact", "gol
 CHAIN = ["dataset", "model", "feature"]
 
 
-def gather(folder: Path, published: Path) -> bool:
+def gather(folder: Path, published: Path) -> list[str]:
     """Join the rows of all stages under ``folder`` into metrics.csv, attacks.csv and costs.csv, in a fixed order.
 
-    A folder where no generator was both evaluated and attacked gets the published run's rows. Returns whether the rows
-    are the folder's own.
+    A data set counts when one of its generators was both evaluated and attacked; the rows of others stay as they are in
+    these three files. A folder without any gets the published run's rows. Returns the data sets with rows of their own.
     """
-    own = any(folder.glob("*/**/metrics-evaluate.csv")) and any(folder.glob("*/**/attacks-attack.csv"))
+    own = [
+        name
+        for name in DOMAINS
+        if any((folder / name).rglob("metrics-evaluate.csv")) and any((folder / name).rglob("attacks-attack.csv"))
+    ]
     for kind, columns in (("metrics", METRICS), ("attacks", ATTACKS), ("costs", COSTS)):
-        parts = sorted(folder.glob(f"*/**/{kind}-*.csv")) if own else [published / f"{kind}.csv"]
-        write_rows(folder / f"{kind}.csv", columns, [row for part in parts for row in read_rows(part)])
+        old = (folder if own else published) / f"{kind}.csv"
+        kept = read_rows(old) if old.is_file() else []
+        rows = []
+        for name in DOMAINS:
+            parts = sorted((folder / name).rglob(f"{kind}-*.csv")) if name in own else []
+            rows += [row for part in parts for row in read_rows(part)]
+            rows += [row for row in kept if row["dataset"] == name and name not in own]
+        write_rows(folder / f"{kind}.csv", columns, rows)
     return own
 
 
@@ -194,14 +205,14 @@ def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
 
 
 def removal_quality(metrics: pd.DataFrame) -> Figure:
-    """Each method's ratio against its distance to feature-free real digits, one panel a chain."""
+    """Each method's ratio against its distance to feature-free real images, one panel a chain of one data set."""
     free = next(name for name in matching(metrics, "FD-") if name.endswith("to feature-free"))
     table = wide(metrics[metrics.method.isin(METHOD_ORDER)], ["ratio exact", free])
     points = {
         " ".join(chain): {row.method: (100 * row["ratio exact"], row[free]) for _, row in part.iterrows()}
         for chain, part in table.groupby(["model", "feature"], sort=False)
     }
-    return plots.scatter(points, "ratio, exact judge (%)", "distance to feature-free digits")
+    return plots.scatter(points, "ratio, exact judge (%)", "distance to feature-free images")
 
 
 def attack_curves(attacks: pd.DataFrame) -> Figure:

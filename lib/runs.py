@@ -39,6 +39,11 @@ def in_batch() -> bool:
     return bool(os.environ.get("TQDM_DISABLE"))
 
 
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def results_root() -> Path:
     """``results/``, or the folder named by the environment variable FEATURE_UNLEARNING_RESULTS."""
     return Path(os.environ.get("FEATURE_UNLEARNING_RESULTS", ROOT / "results"))

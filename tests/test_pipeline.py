@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from lib import pipeline, runs
-from lib.pipeline import check_parameters, load_profile, main, parameters
+from lib.pipeline import check_parameters, load_profile, main, parameters, parameters_of
 
 
 @pytest.fixture
@@ -20,19 +20,23 @@ def profiles(tmp_path, monkeypatch):
 
 
 def rewrite(profiles: Path, **changes) -> None:
+    """Change the profile's own keys, or those of its first data set."""
     content = yaml.safe_load((profiles / "smoke.yaml").read_text())
-    (profiles / "smoke.yaml").write_text(yaml.safe_dump({**content, **changes}))
+    part = content["datasets"]["mnist"]
+    part |= {key: value for key, value in changes.items() if key in part}
+    content |= {key: value for key, value in changes.items() if key not in part}
+    (profiles / "smoke.yaml").write_text(yaml.safe_dump(content))
 
 
 @pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
 def test_the_shipped_profiles_are_valid(name):
-    assert load_profile(name)["dataset"] == "mnist"
+    assert "mnist" in load_profile(name)["datasets"]
 
 
 def test_one_in_ten_thousand_arrives_as_a_number(profiles):
     text = (profiles / "smoke.yaml").read_text().replace("parameters: {}", "parameters: {04_unlearn: {RATE: 1e-4}}")
     (profiles / "smoke.yaml").write_text(text)
-    assert load_profile("smoke")["parameters"]["04_unlearn"]["RATE"] == 1e-4
+    assert parameters_of(load_profile("smoke"), "04_unlearn", "mnist")["RATE"] == 1e-4
 
 
 @pytest.mark.parametrize(
@@ -46,7 +50,10 @@ def test_one_in_ten_thousand_arrives_as_a_number(profiles):
         ({"chains": {"gan": ["curly"]}}, "feature 'curly' is unknown for mnist: choose one of thick"),
         ({"chains": {"flow": ["thick"]}}, "model 'flow' is unknown: choose one of gan, vae"),
         ({"methods": ["magic"]}, "method 'magic' is unknown: choose one of literal, exact"),
-        ({"dataset": "letters"}, "dataset 'letters' is unknown"),
+        (
+            {"datasets": {"letters": {"chains": {"gan": ["a"]}, "headline": {}, "parameters": {}}}},
+            "dataset 'letters' is unknown",
+        ),
         ({"seeds": ["zero"]}, "'zero' is not of type 'integer'"),
         ({"sedes": [0]}, "'sedes' was unexpected"),
     ],

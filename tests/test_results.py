@@ -6,11 +6,12 @@ import json
 import pytest
 
 from lib import report
-from lib.pipeline import MARKS, load_profile
+from lib.pipeline import MARKS, excerpt, load_profile
 from lib.runs import METRICS, ROOT, SHIPPED, read_rows
 
 RUN = ROOT / "results" / "cpu"
 MANIFEST = json.loads((RUN / "manifest.json").read_text())
+DATASETS = sorted({stage["parameters"]["DATASET"] for stage in MANIFEST.values() if "DATASET" in stage["parameters"]})
 OUTPUTS = {name: digest for stage in MANIFEST.values() for name, digest in stage["outputs"].items()}
 
 
@@ -27,7 +28,7 @@ def test_committed_files_match_the_manifest(name):
 
 def test_every_table_and_figure_is_there():
     assert all((RUN / "tables" / f"{name}.{kind}").is_file() for name in report.TABLES for kind in ("csv", "md"))
-    assert all((RUN / "figures" / f"{name}.png").is_file() for name in report.FIGURES)
+    assert all((RUN / "figures" / name / f"{figure}.png").is_file() for name in DATASETS for figure in report.FIGURES)
     assert all((RUN / f"{name}.csv").is_file() for name in ("metrics", "attacks", "costs"))
 
 
@@ -49,17 +50,18 @@ def test_tables_are_made_from_the_rows_alone(tmp_path):
 
 def test_the_readme_holds_the_headline_table():
     inside = (ROOT / "README.md").read_text().split(MARKS[0])[1].split(MARKS[1])[0]
-    assert inside.strip() == (RUN / "tables" / "headline.md").read_text().strip()
+    assert inside.strip() == excerpt("cpu").strip()
 
 
 def test_every_chain_has_every_control():
     rows = read_rows(RUN / "metrics.csv")
     assert tuple(rows[0]) == METRICS
-    profile = load_profile("cpu")
-    for model, features in profile["chains"].items():
-        for feature in features:
-            chosen = [r for r in rows if (r["model"], r["feature"], r["metric"]) == (model, feature, "ratio exact")]
-            assert {row["method"] for row in chosen} == set(report.METHOD_ORDER)
+    for dataset in DATASETS:
+        for model, features in load_profile("cpu")["datasets"][dataset]["chains"].items():
+            for feature in features:
+                chain = (dataset, model, feature, "ratio exact")
+                chosen = [r for r in rows if (r["dataset"], r["model"], r["feature"], r["metric"]) == chain]
+                assert {row["method"] for row in chosen} == set(report.METHOD_ORDER)
 
 
 def test_ratios_come_from_ten_thousand_latents():
@@ -69,5 +71,6 @@ def test_ratios_come_from_ten_thousand_latents():
 
 
 def test_published_results_are_small():
-    tracked = [*RUN.glob("*.*"), *(RUN / "tables").iterdir(), *(RUN / "figures").iterdir(), *(RUN / "notebooks").iterdir()]
+    folders = (RUN / name for name in ("tables", "figures", "notebooks"))
+    tracked = [*RUN.glob("*.*"), *(path for folder in folders for path in folder.rglob("*.*"))]
     assert sum(path.stat().st_size for path in tracked) <= 25_000_000

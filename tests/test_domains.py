@@ -1,0 +1,60 @@
+"""Domains: what the classifier learns is what it is read back as, and shares are counted by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib.domains import DOMAINS, attributes, codes, shares, targets
+from lib.features import FEATURES
+
+FACES, DIGITS = DOMAINS["avatars"], DOMAINS["mnist"]
+
+
+def faces(n):
+    """A table of n random faces, whether or not they could be drawn."""
+    rng = np.random.default_rng(0)
+    return {name: rng.integers(0, len(names), n).astype(np.float32) for name, names in FACES.categories.items()}
+
+
+def test_sure_logits_give_the_table_back():
+    table = faces(50)
+    found = codes(20 * targets(table, FACES) - 10, FACES)
+    assert all((found[name] == table[name]).all() for name in table)
+
+
+def test_digits_are_one_class_each_and_faces_many_labels():
+    digits = {"digit": np.array([3, 0, 9], np.float32)}
+    assert DIGITS.exclusive
+    assert targets(digits, DIGITS).tolist() == [3, 0, 9]
+    assert not FACES.exclusive
+    assert targets(faces(4), FACES).shape == (4, len(FACES.labels)) == (4, 8 + 5 + 6)
+
+
+def test_absences_have_no_label_and_no_share():
+    table = {name: np.zeros(4, np.float32) for name in FACES.categories}
+    table["hat"] = np.array([1, 0, 0, 0], np.float32)
+    table["skin-tone"] = np.array([0, 0, 2, 4], np.float32)
+    found = shares(table, FACES)
+    assert "" not in found
+    assert found["hat"] == 0.25
+    assert found["glasses"] == 0
+    assert found["pale skin"] == 0.5
+    assert sum(found[label] for label in FACES.labels if label.endswith("skin")) == 1
+
+
+def test_digits_are_measured_as_well_as_read():
+    images = torch.full((2, 1, 32, 32), -1.0)
+    images[:, :, 8:24, 14:18] = 1
+    table = attributes(images, np.eye(10, dtype=np.float32)[[7, 1]], DIGITS)
+    assert table["digit"].tolist() == [7, 1]
+    assert {"thickness", "slant", "area"} <= set(table)
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_every_domain_has_features_that_its_attributes_decide(name):
+    domain = DOMAINS[name]
+    images = torch.full((3, domain.channels, domain.size, domain.size), -1.0)
+    images[:, :, 10:20, 10:20] = 1
+    table = attributes(images, np.zeros((3, len(domain.labels)), np.float32), domain)
+    for feature in FEATURES[name].values():
+        assert feature.score(images, table).shape == (3,)
