@@ -3,8 +3,7 @@
 import sys
 
 from lib.pipeline import load_profile, parameters_of, some, source_digest
-from lib.report import FIGURES, TABLES
-from lib.runs import results_root
+from lib.runs import FIGURES, TABLES, results_root
 
 PROFILE = config.get("profile", "cpu")
 MATRIX = load_profile(PROFILE)

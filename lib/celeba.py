@@ -7,7 +7,6 @@
 from pathlib import Path
 
 import numpy as np
-from torchvision.datasets import CelebA
 
 from lib.data import Dataset, Table
 from lib.folder import squares
@@ -110,6 +109,8 @@ def download(folder: Path | str) -> None:
     A broken download goes on where it stopped when called again. Raises ValueError for another name and RuntimeError in one
     sentence when the files cannot be had.
     """
+    from torchvision.datasets import CelebA  # here, because it takes a second and only this needs it
+
     folder = Path(folder)
     if folder.name != CelebA.base_folder:
         raise ValueError(f"folder {folder} must be called {CelebA.base_folder}, as torchvision calls it: rename it.")

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn.functional import pad
-from torchvision.datasets import MNIST
 
 from lib.files import replacing
 
@@ -57,6 +56,8 @@ def read_mnist(folder: Path) -> Dataset:
     The files are verified, unpacked into a temporary folder and read by ``torchvision.datasets.MNIST`` (no download).
     Raises FileNotFoundError or ValueError (see ``check_mnist``).
     """
+    from torchvision.datasets import MNIST  # here, because it takes a second and few who import this module need it
+
     check_mnist(folder)
     with tempfile.TemporaryDirectory() as root:
         raw = Path(root) / "MNIST" / "raw"

@@ -232,7 +232,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def manifest(profile: str) -> None:
-    """Gather the record of every stage into ``results/<profile>/manifest.json``; data sets that were not run keep theirs."""
+    """Gather the record of every stage into ``results/<profile>/manifest.json``; data sets not run here keep theirs."""
     home = results_root() / profile
     stages = {path.stem: json.loads(path.read_text()) for path in (home / "manifest").glob("*.json")}
     run_here = {stage["parameters"].get("DATASET") for stage in stages.values()}
@@ -263,8 +263,8 @@ def alone(root: Path) -> Iterator[int]:
 def reproduce(profile: str, datasets: list[str]) -> None:
     """Run a profile's matrix of these data sets (all if none is named) through Snakemake; what is made is not made again.
 
-    Raises ValueError for a data set the profile lacks, RuntimeError in one sentence when a stage fails, PermissionError when
-    the results folder cannot be written.
+    Raises ValueError for a data set the profile lacks, RuntimeError in one sentence when a stage fails, and
+    PermissionError when the results folder cannot be written.
     """
     chosen = some(load_profile(profile), datasets)
     start = time.perf_counter()

@@ -16,19 +16,6 @@ from lib.methods import METHODS
 from lib.models import load_generator, sample
 from lib.runs import ATTACKS, COSTS, METRICS, find, read_rows, write_rows
 
-TABLES = (
-    "headline",
-    "judges",
-    "generators",
-    "directions",
-    "removal",
-    "quality",
-    "preservation",
-    "drift",
-    "attacks",
-    "costs",
-)
-FIGURES = ("before-after", "removal-quality", "attack-curves", "preservation")
 METHOD_ORDER = ("original", "oracle edit", "rejection", "literal", "exact", "gold retrain")
 CHAIN = ["dataset", "model", "feature"]
 

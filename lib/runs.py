@@ -19,6 +19,21 @@ METRICS = (*KEYS, "metric", "value", "low", "high", "n", "protocol")
 ATTACKS = (*METRICS, "attack", "budget", "judge")
 COSTS = (*KEYS, "stage", "seconds", "steps")
 
+# What a report consists of: results/<profile>/tables/<name>.csv|md, and figures/<dataset>/<name>.png.
+TABLES = (
+    "headline",
+    "judges",
+    "generators",
+    "directions",
+    "removal",
+    "quality",
+    "preservation",
+    "drift",
+    "attacks",
+    "costs",
+)
+FIGURES = ("before-after", "removal-quality", "attack-curves", "preservation")
+
 # Which notebook writes a file, for the sentence a reader gets when it is missing.
 WRITERS = {
     "dataset.npz": "01_data",

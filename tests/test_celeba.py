@@ -173,7 +173,7 @@ def test_a_broken_partition_file_is_named(folder, old, new, sentence):
 
 def test_the_download_is_torchvisions_into_the_same_folder(tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(celeba.CelebA, "__init__", lambda self, root, download: calls.append((root, download)))
+    monkeypatch.setattr("torchvision.datasets.CelebA.__init__", lambda self, root, download: calls.append((root, download)))
     celeba.download(str(tmp_path / "celeba"))
     assert calls == [(tmp_path, True)]
     with pytest.raises(ValueError, match="must be called celeba"):
@@ -184,6 +184,6 @@ def test_a_failed_download_is_one_sentence(tmp_path, monkeypatch):
     def refuse(self, root, download):
         raise RuntimeError("no route to host.\nmore lines")
 
-    monkeypatch.setattr(celeba.CelebA, "__init__", refuse)
+    monkeypatch.setattr("torchvision.datasets.CelebA.__init__", refuse)
     with pytest.raises(RuntimeError, match=r"could not be downloaded \(no route to host\): get it from .*celeba\.$"):
         celeba.download(tmp_path / "celeba")

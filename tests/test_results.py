@@ -7,7 +7,7 @@ import pytest
 
 from lib import report
 from lib.pipeline import MARKS, excerpt, load_profile
-from lib.runs import METRICS, ROOT, SHIPPED, read_rows
+from lib.runs import FIGURES, METRICS, ROOT, SHIPPED, TABLES, read_rows
 
 RUN = ROOT / "results" / "cpu"
 MANIFEST = json.loads((RUN / "manifest.json").read_text())
@@ -27,8 +27,8 @@ def test_committed_files_match_the_manifest(name):
 
 
 def test_every_table_and_figure_is_there():
-    assert all((RUN / "tables" / f"{name}.{kind}").is_file() for name in report.TABLES for kind in ("csv", "md"))
-    assert all((RUN / "figures" / name / f"{figure}.png").is_file() for name in DATASETS for figure in report.FIGURES)
+    assert all((RUN / "tables" / f"{name}.{kind}").is_file() for name in TABLES for kind in ("csv", "md"))
+    assert all((RUN / "figures" / name / f"{figure}.png").is_file() for name in DATASETS for figure in FIGURES)
     assert all((RUN / f"{name}.csv").is_file() for name in ("metrics", "attacks", "costs"))
 
 
