@@ -177,7 +177,7 @@ def execute(notebook: str, values: dict[str, object], target: Path) -> float:
             cwd=NOTEBOOKS,
             kernel_name="python3",
             progress_bar=False,
-            extra_arguments=["--IPKernelApp.log_level=40"],  # no warnings about its own sockets
+            extra_arguments=["--IPKernelApp.log_level=50"],  # nothing about its own sockets and signals
         )
     except papermill.PapermillExecutionError as error:
         raise RuntimeError(f"{notebook} stopped with {error.ename}: {error.evalue}") from None

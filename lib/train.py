@@ -171,25 +171,27 @@ def fit_gan(
     device: torch.device,
     batch: int = 64,
     rate: float = 1e-3,
+    rate_d: float = 1e-3,
     decay: float = 0.998,
     checkpoint: Path | None = None,
 ) -> Curve:
     """Train both in place on uint8 images (N, C, H, W); the generator ends as the moving average of its weights.
 
-    Non-saturating loss, Adam; the rate falls linearly to zero over the second half.
+    Non-saturating loss; Adam, with ``rate`` for the generator and ``rate_d`` for the discriminator, which fall linearly to
+    zero over the second half.
     """
     for module in (generator, discriminator):
         module.to(device, memory_format=torch.channels_last).train()
     ema = copy.deepcopy(generator)
     adam_g = torch.optim.Adam(generator.parameters(), rate, (0.5, 0.99))
-    adam_d = torch.optim.Adam(discriminator.parameters(), rate, (0.5, 0.99))
+    adam_d = torch.optim.Adam(discriminator.parameters(), rate_d, (0.5, 0.99))
 
     def step(i: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([seed, i])
         real = batch_of(images, rng, batch, device)
         z = torch.from_numpy(rng.standard_normal((batch, generator.latent_dim), dtype=np.float32)).to(device)
-        for optimiser in (adam_g, adam_d):
-            set_rate(optimiser, rate * min(1, (1 - i / steps) / 0.5))
+        for optimiser, peak in ((adam_g, rate), (adam_d, rate_d)):
+            set_rate(optimiser, peak * min(1, (1 - i / steps) / 0.5))
         with autocast(device):
             fake = generator(z)
             loss_d = loss_discriminator(discriminator(real).float(), discriminator(fake.detach()).float())
@@ -203,7 +205,7 @@ def fit_gan(
         return {"generator": loss_g, "discriminator": loss_d}
 
     parts = {"generator": generator, "discriminator": discriminator, "ema": ema, "adam_g": adam_g, "adam_d": adam_d}
-    settings = [seed, steps, batch, rate, decay, generator.sizes, discriminator.sizes, len(images)]
+    settings = [seed, steps, batch, rate, rate_d, decay, generator.sizes, discriminator.sizes, len(images)]
     curve = run_steps(step, parts, steps, checkpoint, settings)
     generator.load_state_dict(ema.state_dict())
     generator.eval()

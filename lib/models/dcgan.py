@@ -22,6 +22,12 @@ def up_block(n_in: int, n_out: int) -> list[nn.Module]:
     return [nn.ConvTranspose2d(n_in, n_out, 4, 2, 1, bias=False), nn.BatchNorm2d(n_out), nn.ReLU()]
 
 
+def resize_block(n_in: int, n_out: int) -> list[nn.Module]:
+    """Twice the side without a checkerboard: nearest pixels, convolution, batch norm, ReLU (Odena et al., 2016)."""
+    convolution = nn.Conv2d(n_in, n_out, 3, padding=1, bias=False)
+    return [nn.Upsample(scale_factor=2), convolution, nn.BatchNorm2d(n_out), nn.ReLU()]
+
+
 def small_start(module: nn.Module) -> None:
     """Draw convolution weights from N(0, 0.02), as DCGAN does; for ``Module.apply``."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -29,19 +35,28 @@ def small_start(module: nn.Module) -> None:
 
 
 class Generator(nn.Module):
-    """Latents (N, latent_dim) -> images (N, channels, size, size) in [-1, 1]."""
+    """Latents (N, latent_dim) -> images (N, channels, size, size) in [-1, 1].
 
-    def __init__(self, latent_dim: int = 64, width: int = 32, channels: int = 1, size: int = 32) -> None:
+    resize: upsample by pixels and convolve, where DCGAN's transposed convolutions leave a checkerboard on flat colours.
+    """
+
+    def __init__(
+        self, latent_dim: int = 64, width: int = 32, channels: int = 1, size: int = 32, resize: bool = False
+    ) -> None:
         super().__init__()
         self.sizes = {"latent_dim": latent_dim, "width": width, "channels": channels, "size": size}
+        self.sizes |= {"resize": True} if resize else {}
         self.latent_dim = latent_dim
         stages = widths(width, size)
+        block, last = up_block, [nn.ConvTranspose2d(width, channels, 4, 2, 1)]
+        if resize:
+            block, last = resize_block, [nn.Upsample(scale_factor=2), nn.Conv2d(width, channels, 3, padding=1)]
         self.project = nn.Linear(latent_dim, stages[0] * 4 * 4, bias=False)
         self.body = nn.Sequential(
             nn.BatchNorm2d(stages[0]),
             nn.ReLU(),
-            *(layer for pair in pairwise(stages) for layer in up_block(*pair)),  # 4x4 => size/2
-            nn.ConvTranspose2d(width, channels, 4, 2, 1),  # size/2 => size
+            *(layer for pair in pairwise(stages) for layer in block(*pair)),  # 4x4 => size/2
+            *last,  # size/2 => size
             nn.Tanh(),
         )
         self.apply(small_start)

@@ -49,5 +49,7 @@ class Decoder(nn.Module):
         return self.body(x.contiguous(memory_format=torch.channels_last))
 
     def forward(self, z: Tensor) -> Tensor:
-        # The Bernoulli mean is 2 sigmoid(l) - 1 = tanh(l / 2), which is blurred; at temperature 1/2 it is tanh(l).
-        return self.logits(z).tanh()
+        # The Bernoulli mean is 2 sigmoid(l) - 1 = tanh(l / 2), which is blurred; at temperature 1/2 it is tanh(l), sharp
+        # enough for digits of black and white. Colours have to stay what they are.
+        logits = self.logits(z)
+        return (logits if self.sizes["channels"] == 1 else logits / 2).tanh()
