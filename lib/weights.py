@@ -39,7 +39,7 @@ def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
     return tensors, about
 
 
-def save_module(path: Path, module: nn.Module, kind: str, **sizes: int) -> None:
+def save_module(path: Path, module: nn.Module, kind: str, **sizes: float | None) -> None:
     """Write a module's state with the ``sizes`` its constructor takes."""
     save_tensors(path, module.state_dict(), {"kind": kind, "sizes": sizes})
 

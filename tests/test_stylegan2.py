@@ -16,10 +16,11 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, leaky_relu
 
-from lib.latent import latents
+from lib.latent import Edit, latents
 from lib.models import StyleGAN2, load_generator, sample, save_generator
 from lib.models.stylegan2 import StyledConvolution, low_pass, up_convolution, upfirdn, upsample
 from lib.models.stylegan2_files import read_generator, read_nvidia, read_rosinality
+from lib.train import unlearn
 
 CPU = torch.device("cpu")
 
@@ -203,6 +204,16 @@ def test_every_parameter_gets_a_gradient(generator):
     generator.requires_grad_(True)
     generator(latents(4, 8, 0)).square().mean().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in generator.parameters())
+
+
+def test_the_method_trains_it(generator):
+    torch.manual_seed(0)
+    original = StyleGAN2(**generator.sizes).eval()
+    unlearned, curve = unlearn(original, Edit(torch.eye(8)[0], 0.0), 2, 0, CPU, batch=4)
+    assert curve.step[-1] == 1
+    assert not torch.equal(sample(unlearned, latents(4, 8, 0)), sample(original, latents(4, 8, 0)))
+    noise = "synthesis.b8.conv0.noise_const"
+    assert torch.equal(unlearned.get_buffer(noise), original.get_buffer(noise))
 
 
 def test_weights_survive_a_safetensors_file(tmp_path, generator):

@@ -94,7 +94,7 @@ class Mapping(nn.Module):
         x = z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
         for name in self.layers:
             x = activated(self.get_submodule(name)(x))
-        return self.w_avg.lerp(x, psi)
+        return self.w_avg.lerp(x.to(self.w_avg.dtype), psi)  # autocast may have made x shorter
 
 
 class StyledConvolution(nn.Module):
