@@ -431,6 +431,8 @@ def test_a_dotted_name_under_an_allowed_module_reaches_nothing(tmp_path):
     check_refused(tmp_path / "evil.pkl", "it holds no network G_ema")
     (tmp_path / "evil.pkl").write_bytes(b"ctorch_utils.persistence\nos.system\n(S'touch exploded'\ntR.")
     check_refused(tmp_path / "evil.pkl", "torch_utils.persistence.os.system")
+    (tmp_path / "evil.pkl").write_bytes(b"\x80\x04\x8c\x05os\nos\x8c\x06system\x93.")
+    check_refused(tmp_path / "evil.pkl", "it asks for os os.system")
 
 
 def test_the_reader_cannot_be_altered_by_a_file(tmp_path, generator):

@@ -123,7 +123,7 @@ def explained(path: Path) -> Iterator[None]:
         if isinstance(error, KeyError):
             reason = f"it lacks {error.args[0]}"
         elif isinstance(error, pickle.UnpicklingError | ValueError):
-            reason = str(error)
+            reason = " ".join(str(error).split())  # names from the file may hold line breaks
         else:
             reason = f"it is damaged, {type(error).__name__}"
         raise ValueError(
