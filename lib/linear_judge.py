@@ -1,0 +1,96 @@
+"""A judge for a few hundred labels: logistic regression on standardised features of a pre-trained network."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegressionCV
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from torch import Tensor, nn
+
+from lib.judges import error_counts
+from lib.metrics import Errors
+from lib.weights import load_module, save_module
+
+KIND = "linear-judge"
+STRENGTHS = (1.0, 10.0, 100.0)  # inverse penalties to choose from, for features scaled to unit length on average
+FOLDS = 5
+
+
+class LinearJudge(nn.Module):
+    """Features (N, d) -> logits (N,); an image is said to have the feature where its logit is positive."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.sizes = {"features": features}
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("weight", torch.zeros(features))
+        self.register_buffer("bias", torch.zeros(()))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return (features - self.mean) @ self.weight + self.bias
+
+
+def fit(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> LinearJudge:
+    """The judge of features (N, d) and bool labels (N,), its penalty chosen by cross-validated log-likelihood.
+
+    Raises ValueError unless there are at least ten samples of each kind, so that every fold holds some of both.
+    """
+    if min(labels.sum(), (~labels).sum()) < 2 * FOLDS:
+        raise ValueError(
+            f"labels must hold at least {2 * FOLDS} samples with the feature and as many without, "
+            f"not {labels.sum()} and {(~labels).sum()}: label more samples."
+        )
+    mean, deviation = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    scale = (deviation + 1e-6) * len(mean) ** 0.5
+    standard = (features - mean) / scale
+    # A penalised solution lies in the span of the samples: N coordinates there give the same judge as d features.
+    power, axes = np.linalg.eigh(standard @ standard.T)
+    kept = power > 1e-9 * power[-1]
+    power, axes = power[kept] ** 0.5, axes[:, kept]
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    model = LogisticRegressionCV(
+        Cs=STRENGTHS, cv=folds, l1_ratios=(0,), scoring="neg_log_loss", max_iter=2000, tol=1e-6, use_legacy_attributes=False
+    ).fit(axes * power, labels)
+    judge = LinearJudge(len(mean))
+    judge.mean.copy_(torch.from_numpy(mean))
+    judge.weight.copy_(torch.from_numpy(standard.T @ (axes @ (model.coef_[0] / power)) / scale))
+    judge.bias.fill_(float(model.intercept_[0]))
+    return judge
+
+
+class Validation(NamedTuple):
+    """Cross-validated logits (N,) of judges that never saw the sample, and the labels bool (N,)."""
+
+    logits: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def auc(self) -> float:
+        """Area under the ROC curve, 0.5 by chance."""
+        return float(roc_auc_score(self.labels, self.logits))
+
+    def errors(self, threshold: float = 0.0) -> Errors:
+        """What a judge that says yes above this logit answers: the counts that ``lib.metrics.rogan_gladen`` corrects by."""
+        return error_counts(self.logits > threshold, self.labels)
+
+
+def cross_validate(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> Validation:
+    """Score each fifth of the samples by a judge fitted to the other four, penalty included. Raises as ``fit``."""
+    logits = np.empty(len(labels))
+    for seen, held_out in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(features, labels):
+        judge = fit(features[seen], labels[seen], seed)
+        logits[held_out] = judge(torch.from_numpy(features[held_out])).numpy()
+    return Validation(logits, labels)
+
+
+def save_linear_judge(path: Path, judge: LinearJudge) -> None:
+    """Write a judge as safetensors."""
+    save_module(path, judge, KIND, **judge.sizes)
+
+
+def load_linear_judge(path: Path, device: torch.device) -> LinearJudge:
+    """Read a judge in eval mode; ValueError in one sentence for anything that is not one."""
+    return load_module(path, LinearJudge, KIND, device)

@@ -1,0 +1,74 @@
+"""A linear judge: the penalised solution it claims to be, honest out of sample, whole on disk."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from lib import linear_judge
+from lib.linear_judge import cross_validate, fit, load_linear_judge, save_linear_judge
+from lib.metrics import rogan_gladen
+from lib.weights import save_tensors
+
+CPU = torch.device("cpu")
+
+
+def samples(n=200, d=400, signal=1.0, seed=0):
+    """Features with more dimensions than samples, of uneven scale; the first 20 tell a fifth of the samples apart."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 5 == 0
+    features = rng.standard_normal((n, d))
+    features[:, :20] += signal * labels[:, None]
+    return (features * rng.uniform(0.1, 10, d) + 3).astype(np.float32), labels
+
+
+def test_it_is_the_logistic_regression_of_standardised_features(monkeypatch):
+    monkeypatch.setattr(linear_judge, "STRENGTHS", (10.0,))
+    features, labels = samples(n=80, d=120)
+    standard = (features - features.mean(0)) / features.std(0) / features.shape[1] ** 0.5
+    direct = LogisticRegression(C=10.0, max_iter=5000, tol=1e-8).fit(standard, labels)
+    found = fit(features, labels)(torch.from_numpy(features))
+    np.testing.assert_allclose(found, direct.decision_function(standard), atol=5e-3)
+
+
+def test_a_signal_is_found_out_of_sample_and_noise_is_not():
+    assert cross_validate(*samples(signal=1.0)).auc > 0.9
+    assert 0.3 < cross_validate(*samples(signal=0.0)).auc < 0.7
+
+
+def test_errors_are_counted_at_the_threshold_and_serve_the_correction():
+    found = cross_validate(*samples(signal=1.0))
+    errors = found.errors()
+    assert (errors.positives, errors.negatives) == (40, 160)
+    assert errors.true_positives == sum(found.logits[found.labels] > 0)
+    assert found.errors(-1e9)[::2] == (40, 160)  # says yes to everything
+    said = int((found.logits > 0).sum())
+    assert rogan_gladen(said, 200, errors).value == pytest.approx(0.2)
+
+
+def test_the_same_seed_gives_the_same_judge():
+    features, labels = samples()
+    assert torch.equal(fit(features, labels, 1).weight, fit(features, labels, 1).weight)
+
+
+def test_it_passes_gradients_and_survives_the_disk(tmp_path):
+    features, labels = samples()
+    judge = fit(features, labels)
+    save_linear_judge(tmp_path / "judge.safetensors", judge)
+    again = load_linear_judge(tmp_path / "judge.safetensors", CPU)
+    x = torch.from_numpy(features).requires_grad_()
+    again(x).sum().backward()
+    assert torch.equal(again(x), judge(x))
+    torch.testing.assert_close(x.grad[0], judge.weight)
+
+
+def test_another_file_is_refused(tmp_path):
+    save_tensors(tmp_path / "other.safetensors", {"weight": torch.zeros(3)}, {"kind": "direction"})
+    with pytest.raises(ValueError, match=r"other\.safetensors holds 'direction'"):
+        load_linear_judge(tmp_path / "other.safetensors", CPU)
+
+
+def test_too_few_labels_of_a_kind_are_refused():
+    features, _ = samples(n=50)
+    with pytest.raises(ValueError, match="labels must hold at least 10 samples with the feature"):
+        fit(features, np.arange(50) < 9)
