@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor, nn
 
 from lib.judges import error_counts
@@ -36,6 +36,9 @@ class LinearJudge(nn.Module):
 def fit(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> LinearJudge:
     """The judge of features (N, d) and bool labels (N,), its penalty chosen by cross-validated log-likelihood.
 
+    The threshold is where held-out samples are said to have the feature as often as they are labelled so: a penalised
+    judge of a rare feature reaches probability 1/2 on few of those that have it.
+
     Raises ValueError unless there are at least ten samples of each kind, so that every fold holds some of both.
     """
     if min(labels.sum(), (~labels).sum()) < 2 * FOLDS:
@@ -51,13 +54,16 @@ def fit(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> LinearJudge:
     kept = power > 1e-9 * power[-1]
     power, axes = power[kept] ** 0.5, axes[:, kept]
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    model = LogisticRegressionCV(
+    search = LogisticRegressionCV(
         Cs=STRENGTHS, cv=folds, l1_ratios=(0,), scoring="neg_log_loss", max_iter=2000, tol=1e-6, use_legacy_attributes=False
     ).fit(axes * power, labels)
+    model = LogisticRegression(C=search.C_, max_iter=2000, tol=1e-6)
+    held_out = cross_val_predict(model, axes * power, labels, cv=folds, method="decision_function")
+    threshold = np.sort(held_out)[-labels.sum() :][0]
     judge = LinearJudge(len(mean))
     judge.mean.copy_(torch.from_numpy(mean))
-    judge.weight.copy_(torch.from_numpy(standard.T @ (axes @ (model.coef_[0] / power)) / scale))
-    judge.bias.fill_(float(model.intercept_[0]))
+    judge.weight.copy_(torch.from_numpy(standard.T @ (axes @ (search.coef_[0] / power)) / scale))
+    judge.bias.fill_(float(search.intercept_[0] - threshold))
     return judge
 
 

@@ -27,8 +27,15 @@ def test_it_is_the_logistic_regression_of_standardised_features(monkeypatch):
     features, labels = samples(n=80, d=120)
     standard = (features - features.mean(0)) / features.std(0) / features.shape[1] ** 0.5
     direct = LogisticRegression(C=10.0, max_iter=5000, tol=1e-8).fit(standard, labels)
-    found = fit(features, labels)(torch.from_numpy(features))
-    np.testing.assert_allclose(found, direct.decision_function(standard), atol=5e-3)
+    found, expected = fit(features, labels)(torch.from_numpy(features)).numpy(), direct.decision_function(standard)
+    np.testing.assert_allclose(found - found.mean(), expected - expected.mean(), atol=5e-3)
+
+
+def test_its_threshold_says_yes_as_often_as_the_labels_even_where_it_is_unsure():
+    features, labels = samples(signal=0.3, n=400)
+    found = cross_validate(features, labels)
+    assert 0.14 < (found.logits > 0).mean() < 0.27  # a fifth is labelled
+    assert found.errors().sensitivity < 0.8
 
 
 def test_a_signal_is_found_out_of_sample_and_noise_is_not():
