@@ -62,15 +62,22 @@ def calibrated_threshold(z: Tensor, has_feature: Tensor, vector: Tensor, residua
 
     P(feature | projection) is read off held-out labels by logistic regression on the projection and its square: smooth,
     and less noisy than isotonic regression where positives are rare. The edit turns a projection p into min(p, t), so
-    the expected share left is the mean of that curve at min(p, t). Where no t of the sample reaches ``residual``, the
-    smallest projection is returned (everything is edited).
+    the expected share left is the mean of that curve at min(p, t).
+
+    Raises ValueError where no t that spares one latent in fifty gets there: the direction does not carry the feature.
     """
     proj = projection(z, vector).double().numpy()
     curve = LogisticRegression(C=1e6).fit(np.stack([proj, proj**2], 1), has_feature.numpy())
     candidates = np.quantile(proj, np.linspace(0, 1, 201))
     edited = np.minimum(proj, candidates[:, None])
     left = curve.predict_proba(np.stack([edited, edited**2], -1).reshape(-1, 2))[:, 1].reshape(edited.shape).mean(1)
-    return float(candidates[left <= residual].max(initial=candidates[0]))
+    enough = candidates[(left <= residual) & (np.arange(len(candidates)) >= 4)]
+    if not len(enough):
+        raise ValueError(
+            f"no threshold along this direction leaves as little as {residual:g} of the samples with the feature "
+            "(held-out labels): label more samples, raise RESIDUAL, or choose a feature that one direction carries."
+        )
+    return float(enough.max())
 
 
 class Edit(NamedTuple):

@@ -73,6 +73,13 @@ def test_calibrated_threshold_leaves_the_wanted_share_of_an_ideal_feature():
     assert left.mean().item() == pytest.approx(0.01, abs=0.002)
 
 
+def test_a_direction_that_does_not_carry_the_feature_has_no_threshold():
+    z = latents(2000, 4, 1)
+    labels = torch.from_numpy(np.random.default_rng(2).random(2000)) < 0.1
+    with pytest.raises(ValueError, match=r"no threshold along this direction leaves as little as 0\.01"):
+        latent.calibrated_threshold(z, labels, torch.tensor([1.0, 0, 0, 0]), residual=0.01)
+
+
 def test_rejected_latents_lie_below_the_threshold():
     edit = Edit(torch.tensor([1.0, 0.0]), 0.0)
     assert (latent.rejected(100, 2, 0, edit)[:, 0] < 0).all()
