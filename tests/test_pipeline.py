@@ -1,5 +1,6 @@
 """Profiles and parameters are refused in one sentence before a kernel starts."""
 
+import json
 import shutil
 import tomllib
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lib import pipeline, runs
+from lib import pipeline, report, runs
 from lib.pipeline import check_parameters, load_profile, main, parameters, parameters_of
+from lib.runs import ATTACKS, COSTS, METRICS
 
 
 @pytest.fixture
@@ -119,6 +121,46 @@ def test_environment_and_pyproject_agree():
     assert all("==" in pin for pin in pins)
     named = {line.split("=")[0] for line in conda} & {pin.split("==")[0] for pin in pins}
     assert not named, "a version is written twice"
+
+
+def test_a_dataset_that_the_profile_lacks_is_named(capsys):
+    assert main(["reproduce", "--profile", "smoke", "--datasets", "mnist", "letters"]) == 1
+    assert "dataset 'letters' is not in the profile: choose among mnist" in capsys.readouterr().err
+
+
+def test_a_manifest_keeps_the_stages_of_data_sets_that_were_not_run(results):
+    def stage(dataset, seconds):
+        return {"parameters": {"DATASET": dataset}, "seconds": seconds}
+
+    old = {"01-a": stage("mnist", 1), "02-a": stage("mnist", 1), "01-b": stage("avatars", 1)}
+    pipeline.write_json(results / "smoke" / "manifest.json", old)
+    pipeline.write_json(results / "smoke" / "manifest" / "01-a.json", stage("mnist", 2))
+    pipeline.manifest("smoke")
+    assert json.loads((results / "smoke" / "manifest.json").read_text()) == {
+        "01-a": stage("mnist", 2),
+        "01-b": stage("avatars", 1),
+    }
+
+
+def test_a_report_keeps_the_rows_of_data_sets_that_were_not_run(results):
+    def rows(dataset, value):
+        return [{"dataset": dataset, "metric": "m", "value": value}]
+
+    home, published = results / "cpu", results / "published"
+    for kind, columns in (("metrics", METRICS), ("attacks", ATTACKS), ("costs", COSTS)):
+        name = "seconds" if kind == "costs" else "value"
+        made = [{"dataset": data, name: 1.0} for data in ("mnist", "avatars")]
+        runs.write_rows(home / f"{kind}.csv", columns, made)
+        runs.write_rows(published / f"{kind}.csv", columns, made[:1])
+    cell = home / "avatars" / "gan" / "seed0" / "bangs"
+    runs.write_rows(cell / "metrics-evaluate.csv", METRICS, rows("avatars", 2.0))
+    assert report.gather(home, published) == []  # evaluated but not attacked
+    assert [row["dataset"] for row in runs.read_rows(home / "metrics.csv")] == ["mnist"]
+    runs.write_rows(home / "metrics.csv", METRICS, rows("mnist", 1.0) + rows("avatars", 1.0))
+    runs.write_rows(cell / "attacks-attack.csv", ATTACKS, rows("avatars", 3.0))
+    assert report.gather(home, published) == ["avatars"]
+    found = [(row["dataset"], row["value"]) for row in runs.read_rows(home / "metrics.csv")]
+    assert found == [("mnist", "1"), ("avatars", "2")]
 
 
 def test_the_results_lock_is_exclusive(results):

@@ -183,3 +183,28 @@ def test_training_draws_its_latents_from_its_own_generator(generator):
     unlearn(generator, EDIT, 2, 0, CPU)
     assert torch.equal(torch.get_rng_state(), state)
     assert latents(2, 8, [0, 0]).shape == (2, 8)
+
+
+def test_a_resizing_generator_leaves_no_checkerboard_on_a_flat_image():
+    torch.manual_seed(0)
+    plain, resizing = (Generator(8, 4, 3, 64, resize=resize) for resize in (False, True))
+
+    @torch.no_grad()
+    def roughness(generator):
+        x = torch.ones(1, generator.body[0].num_features, 4, 4)
+        for layer in generator.eval().body:
+            if hasattr(layer, "kernel_size"):
+                layer.weight.normal_(0, 0.3)
+            x = layer(x)
+        middle = x[..., 24:40, 24:40]  # far from the zeros that pad the border
+        return float(middle.std((2, 3)).max() / middle.abs().max())
+
+    assert roughness(resizing) < 1e-5
+    assert roughness(plain) > 1e-2
+
+
+def test_the_vae_shows_colours_at_their_mean_and_digits_sharper():
+    z = torch.randn(4, 8)
+    for channels, factor in ((3, 0.5), (1, 1.0)):
+        decoder = Decoder(8, 4, channels, 32).eval()
+        assert torch.allclose(decoder(z), (factor * decoder.logits(z)).tanh())
