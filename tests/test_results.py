@@ -33,7 +33,8 @@ def test_every_table_and_figure_is_there():
 
 
 def test_shipped_weights_are_those_of_the_published_run():
-    shipped = [path for path in SHIPPED.rglob("*.safetensors") if "inception" not in path.parts]
+    # The read-out of a network that the kit did not train has a test of its own (test_mobilestylegan.py).
+    shipped = [path for path in SHIPPED.rglob("*.safetensors") if not {"inception", "ffhq"} & {*path.parts}]
     assert len(shipped) > 20
     for path in shipped:
         assert path.stat().st_size <= 5_000_000
