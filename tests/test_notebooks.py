@@ -74,6 +74,15 @@ def test_a_notebook_defines_nothing_that_another_defines(path):
     assert not any(names)
 
 
+def test_notebooks_that_build_networks_seed_their_weights():
+    building = re.compile(r"\b(Judge|Generator|Decoder)\(")
+    sources = {path.stem: "".join(line for cell in cells(path, "code") for line in cell["source"]) for path in WORKING}
+    built = {stem: source for stem, source in sources.items() if building.search(source)}
+    assert set(built) == {"01_data", "02_pretrain"}
+    for source in built.values():
+        assert source.index("torch.manual_seed(SEED)") < building.search(source).start()
+
+
 @pytest.mark.parametrize("path", WORKING, ids=lambda p: p.stem)
 def test_each_notebook_runs_by_itself_and_writes_what_the_pipeline_expects(path, results):
     start = time.perf_counter()
