@@ -33,7 +33,7 @@ notebooks: $(INSTALLED)  ## refresh the outputs stored in the notebooks
 	$(BIN)/python -m lib.pipeline notebooks
 
 bench: $(INSTALLED)  ## speed, as ratios
-	$(BIN)/python benchmarks/bench.py
+	TQDM_DISABLE=1 $(BIN)/python benchmarks/bench.py
 
 publish: $(INSTALLED)  ## after `make reproduce`: ship weights, headline notebooks and README tables
 	$(BIN)/python -m lib.pipeline publish --profile $(PROFILE) --datasets $(DATASETS)

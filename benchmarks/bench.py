@@ -54,12 +54,15 @@ def main() -> None:
     print(f"matrix-product peak: {best / 1e9:.0f} GFLOP/s on {device}, {torch.get_num_threads()} threads\n")
     print(f"{'training step':<16}{'steps/s':>9}{'GFLOP/step':>12}{'of peak':>9}")
     gan, vae = GENERATORS["gan"](), GENERATORS["vae"]()
-    direction = Direction.load(shipped("mnist", "gan", 0, "thick", "direction.safetensors"))
+    edits = {
+        model: exact.edit(Direction.load(shipped("mnist", model, 0, "thick", "direction.safetensors")))
+        for model in ("gan", "vae")
+    }
     steps = {
         "GAN": lambda n: fit_gan(gan, Discriminator(), images, n, 0, device),
         "VAE": lambda n: fit_vae(Encoder(), vae, images, n, 0, device),
-        "unlearn GAN": lambda n: unlearn(gan, exact.edit(direction), n, 0, device),
-        "unlearn VAE": lambda n: unlearn(vae, exact.edit(direction), n, 0, device),
+        "unlearn GAN": lambda n: unlearn(gan, edits["gan"], n, 0, device),
+        "unlearn VAE": lambda n: unlearn(vae, edits["vae"], n, 0, device),
     }
     for name, train in steps.items():
         with FlopCounterMode(display=False) as counter:
@@ -68,7 +71,7 @@ def main() -> None:
         work = counter.get_total_flops()
         print(f"{name:<16}{rate:>9.1f}{work / 1e9:>12.2f}{rate * work / best:>9.1%}")
     costs = read_table(ROOT / "results" / "cpu" / "costs.csv")
-    trained = costs[costs.stage.isin(["pretrain", "unlearn"])]
+    trained = costs[costs.dataset.eq("mnist") & costs.stage.isin(["pretrain", "unlearn"])]
     print("\ncost of unlearning over cost of pre-training (published run)")
     before = trained[trained.stage.eq("pretrain")].set_index("model").seconds
     for row in trained[trained.stage.eq("unlearn")].itertuples():
