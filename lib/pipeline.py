@@ -315,7 +315,7 @@ def publish(profile: str, datasets: list[str]) -> None:
         for path in sorted((made / "executed").glob(f"*-{dataset}*.ipynb")):
             if is_headline(path.stem, settings, dataset):
                 copy(path, made / "notebooks" / path.name)
-    insert(ROOT / "README.md", excerpt(profile))
+    insert(ROOT / "README.md", excerpt(made))
 
 
 def is_headline(stem: str, settings: dict, dataset: str) -> bool:
@@ -326,14 +326,14 @@ def is_headline(stem: str, settings: dict, dataset: str) -> bool:
     return stem.startswith(("01", "07")) or stem.endswith(tuple(chains)) or any(chain in stem for chain in whole)
 
 
-def excerpt(profile: str) -> str:
-    """The headline table of the headline chains, for the README."""
+def excerpt(made: Path) -> str:
+    """The headline table in ``made`` (results/<profile>), its headline chains only, for the README."""
     from lib import report
 
-    table = report.read_table(results_root() / profile / "tables" / "headline.csv")
+    table = report.read_table(made / "tables" / "headline.csv")
     chains = {
         (dataset, *chain)
-        for dataset, part in load_profile(profile)["datasets"].items()
+        for dataset, part in load_profile(made.name)["datasets"].items()
         for chain in part["headline"].items()
     }
     rows = [chain in chains for chain in table[report.CHAIN].itertuples(index=False, name=None)]

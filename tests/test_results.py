@@ -51,7 +51,7 @@ def test_tables_are_made_from_the_rows_alone(tmp_path):
 
 def test_the_readme_holds_the_headline_table():
     inside = (ROOT / "README.md").read_text().split(MARKS[0])[1].split(MARKS[1])[0]
-    assert inside.strip() == excerpt("cpu").strip()
+    assert inside.strip() == excerpt(RUN).strip()
 
 
 def test_every_chain_has_every_control():
