@@ -12,7 +12,6 @@ from importlib.resources import files
 
 import numpy as np
 import resvg_py
-from dicebear import Avatar, Style
 from PIL import Image
 
 SIZE = 64
@@ -69,8 +68,10 @@ BACKGROUNDS = ("b6e3f4", "c0aede", "d1d4f9", "c8e6c9", "9fd8cb", "8fb8de")
 
 
 @cache
-def style() -> Style:
+def style() -> object:
     """The avataaars style, read once a process."""
+    from dicebear import Style  # here, because it takes a second and every notebook imports this module
+
     return Style(json.loads((files("dicebear_styles") / "avataaars.json").read_text()))
 
 
@@ -125,6 +126,8 @@ def raster(svg: str) -> np.ndarray:
 
 def face(attributes: Mapping[str, float], rng: np.random.Generator) -> np.ndarray:
     """The picture of one face, uint8 (3, 64, 64); see ``options``."""
+    from dicebear import Avatar
+
     return raster(str(Avatar(style(), options(attributes, rng))))
 
 
