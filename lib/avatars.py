@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from lib.cartoons import ACCESSORIES, FACIAL_HAIR, HAIR_COLOURS, MOUTHS, SIZE, SKIN_TONES, TOPS, faces
 from lib.data import Dataset, Table
-from lib.runs import cores
+from lib.runs import cores, in_batch
 
 Frequencies = Mapping[str, float | Sequence[float]]  # a 0/1 attribute -> its frequency, another -> one share a code
 
@@ -90,7 +90,7 @@ def render(table: Table, seed: int, processes: int | None = None) -> np.ndarray:
     keys = [[[seed, PIXELS, start + i] for i in range(len(t["hat"]))] for start, t in zip(starts, tables, strict=True)]
     images = np.empty((len(table["hat"]), 3, SIZE, SIZE), np.uint8)
     workers = min(processes or cores(), len(starts))
-    with tqdm(total=len(images), desc="faces", unit="face") as bar:
+    with tqdm(total=len(images), desc="faces", unit="face", disable=in_batch()) as bar:
 
         def collect(parts: Iterable[np.ndarray]) -> None:
             for start, part in zip(starts, parts, strict=True):
