@@ -2,6 +2,7 @@
 #   make reproduce PROFILE=cpu DATASETS=mnist     or     snakemake --cores 2 --config profile=cpu datasets=mnist
 import sys
 
+from lib.domains import DOMAINS
 from lib.pipeline import load_profile, parameters_of, some, source_digest
 from lib.runs import FIGURES, TABLES, results_root
 
@@ -15,7 +16,17 @@ CELL = f"{MODEL}/{{feature}}"
 PYTHON = f"OMP_NUM_THREADS={{threads}} {sys.executable} -m lib.pipeline"
 RUN = f"{PYTHON} run {{params.notebook}} --profile {PROFILE} -p DATASET {{wildcards.dataset}}"
 CELL_RUN = RUN + " -p MODEL {wildcards.model} -p SEED {wildcards.seed} -p FEATURE {wildcards.feature}"
-JUDGES = [f"{DATA}/{name}" for name in ("dataset.npz", "cutoffs.json", "classifier.safetensors", "judge-a.safetensors", "judge-b.safetensors")]
+JUDGES = [
+    f"{DATA}/{name}"
+    for name in (
+        "dataset.npz",
+        "cutoffs.json",
+        "errors.json",
+        "classifier.safetensors",
+        "judge-a.safetensors",
+        "judge-b.safetensors",
+    )
+]
 CELLS = [
     CELL.format(dataset=dataset, model=model, seed=seed, feature=feature)
     for dataset in DATASETS
@@ -36,7 +47,7 @@ def stage(notebook):
 
 wildcard_constraints:
     dataset="[a-z0-9]+",
-    model="[a-z0-9]+",
+    model="[a-z0-9-]+",
     seed=r"\d+",
     feature="[a-z0-9-]+",
     method="|".join(MATRIX["methods"]),
@@ -59,6 +70,12 @@ rule data:
         RUN + " --outputs {output}"
 
 
+def gold(wildcards):
+    """The gold retrain, where there is one: nobody can retrain a generator that came without its images."""
+    foreign = wildcards.model in DOMAINS[wildcards.dataset].generators
+    return [] if foreign else f"{CELL}/gold/generator.safetensors"
+
+
 for model, companion in (("gan", "discriminator"), ("vae", "encoder")):
 
     rule:
@@ -71,12 +88,36 @@ for model, companion in (("gan", "discriminator"), ("vae", "encoder")):
                 f"{DATA}/{model}/seed{{seed}}/{file}"
                 for file in ("generator.safetensors", f"{companion}.safetensors", "metrics-pretrain.csv", "costs-pretrain.csv")
             ),
+        wildcard_constraints:
+            dataset="|".join(name for name, domain in DOMAINS.items() if model not in domain.generators),
         params:
             **stage("02_pretrain"),
             model=model,
         threads: MATRIX["threads"]
         shell:
             RUN + " -p MODEL {params.model} -p SEED {wildcards.seed} --outputs {output}"
+
+
+for dataset, domain in DOMAINS.items():
+    if domain.generators:
+
+        rule:
+            name:
+                f"adopt_{dataset}"
+            input:
+                JUDGES,
+            output:
+                f"{MODEL}/generator.safetensors",
+                f"{MODEL}/metrics-pretrain.csv",
+                f"{MODEL}/costs-pretrain.csv",
+            wildcard_constraints:
+                dataset=dataset,
+                model="|".join(domain.generators),
+            params:
+                **stage("02_pretrain"),
+            threads: MATRIX["threads"]
+            shell:
+                RUN + " -p MODEL {wildcards.model} -p SEED {wildcards.seed} --outputs {output}"
 
 
 # One thread each, so that two run side by side: a second thread speeds up these small networks by a quarter only.
@@ -124,7 +165,7 @@ rule evaluate:
     input:
         JUDGES,
         f"{MODEL}/generator.safetensors",
-        f"{CELL}/gold/generator.safetensors",
+        gold,
         f"{CELL}/direction.safetensors",
         f"{CELL}/judge.json",
         expand(f"{CELL}/{{method}}/generator.safetensors", method=MATRIX["methods"], allow_missing=True),

@@ -26,20 +26,25 @@ def read(path: Path, feature: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array(list(sure), dtype=np.int64), np.array(list(sure.values()), dtype=bool)
 
 
+def features(path: Path) -> list[str]:
+    """The features that a file has labels of. Raises FileNotFoundError."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{shown(path)} is missing: restore it with `git checkout -- data/annotations`.")
+    with path.open(newline="") as file:
+        return next(csv.reader(file), [""])[1:]
+
+
 def column(path: Path, feature: str) -> dict[int, str]:
     """index -> "0", "1" or "unsure", in the order of the file.
 
     Raises FileNotFoundError for a missing file and ValueError, naming the line, for a feature without a column, an
     index that is no number or comes twice, and a label other than these three.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{shown(path)} is missing: restore it with `git checkout -- data/annotations`.")
+    if feature not in features(path):
+        raise ValueError(f"{shown(path)} has no labels of {feature!r}: choose one of {', '.join(features(path))}.")
     labels: dict[int, str] = {}
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
-        first, *features = reader.fieldnames or [""]
-        if first != "index" or feature not in features:
-            raise ValueError(f"{shown(path)} has no labels of {feature!r}: choose one of {', '.join(features)}.")
         for row in reader:
             index, label, where = row["index"], row[feature], f"{shown(path)}, line {reader.line_num}"
             if not index.isdecimal() or int(index) in labels:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from lib.latent import latents
+from lib.latent import latents, prior
 from lib.train import autocast
 
 
@@ -25,10 +25,10 @@ def typical(z: Tensor) -> Tensor:
     return z * (norm.clamp(*typical_radii(z.shape[1])) / norm.clamp(min=1e-9))
 
 
-def start_latents(n: int, dim: int, seed: int | list[int]) -> Tensor:
-    """The first n latents of the stream that are typical themselves, (n, dim)."""
-    z = latents(n + n // 10 + 20, dim, seed)  # 99.7 % are typical
-    low, high = typical_radii(dim)
+def start_latents(generator: nn.Module, n: int, seed: int | list[int]) -> Tensor:
+    """The first n latents of the stream that are typical themselves, (n, d); of N(0, I) 99.7 % are."""
+    z = prior(generator, 4 * n + 20, seed)
+    low, high = typical_radii(z.shape[1])
     norm = z.norm(dim=1)
     return z[(norm >= low) & (norm <= high)][:n]
 

@@ -32,6 +32,7 @@ FREQUENCIES: Frequencies = {
     "skin-tone": (0.20, 0.20, 0.20, 0.20, 0.20),  # as SKIN_TONES
     "hair-colour": (0.25, 0.25, 0.15, 0.15, 0.10, 0.10),  # as HAIR_COLOURS
 }
+CARTOONS = tuple(name for name, value in FREQUENCIES.items() if isinstance(value, float))  # the 0/1 attributes
 CODES = {"skin-tone": len(SKIN_TONES), "hair-colour": len(HAIR_COLOURS)}
 EXCLUSIVE = (("hat", "bangs"), ("hat", "long-hair"), ("glasses", "sunglasses"), ("beard", "moustache"))
 

@@ -2,20 +2,31 @@
 
 Attributes of generated images are read by a classifier trained on real images and their attribute tables; where the
 images themselves can be measured (strokes of digits), the measures come beside it.
+Of a generator trained elsewhere nobody here has the images: its own samples stand in for them, labelled by eye.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
-from lib.avatars import draw
+from lib import annotations
+from lib.avatars import CARTOONS, draw
+from lib.by_eye import ANNOTATED, EyeJudge, read_labelled
 from lib.cartoons import HAIR_COLOURS, SKIN_TONES
 from lib.celeba import ATTRIBUTES, read_celeba
 from lib.data import Dataset, Table, read_mnist, to_float
+from lib.judges import Judge
+from lib.models.digiface import load_digiface
+from lib.models.readout import pretrained_read_out, seen_from_w
 from lib.morphometry import measure
 from lib.runs import ROOT
+from lib.train import resolve_device
+
+DIGIFACE, FFHQ = (annotations.FOLDER / f"{name}.csv" for name in ("digiface", "ffhq"))
 
 
 class Domain(NamedTuple):
@@ -24,6 +35,8 @@ class Domain(NamedTuple):
     read: (training images, test images, seed) -> Dataset. categories: attribute -> the name of each of its codes 0, 1, ...;
     the name "" is an absence, which is neither predicted nor counted. measure: images -> exact attributes, or None.
     classifier, images: what its classifier and its images are called in tables. channels, size: of an image.
+    generators: model -> what loads the one trained elsewhere; other models are trained by notebook 02. extractor: the name
+    of the classifier's features in metrics. judge: the class of classifier and judges. annotations: the labels by eye.
     """
 
     read: Callable[[int, int, int], Dataset]
@@ -33,6 +46,10 @@ class Domain(NamedTuple):
     images: str
     channels: int
     size: int
+    generators: Mapping[str, Callable[[torch.device], nn.Module]] = {}
+    extractor: str = "cnn64"
+    judge: type[nn.Module] = Judge
+    annotations: Path | None = None
 
     @property
     def labels(self) -> list[str]:
@@ -43,6 +60,11 @@ class Domain(NamedTuple):
     def exclusive(self) -> bool:
         """Whether every image belongs to exactly one class, so that there are class probabilities (and a class loss)."""
         return len(self.categories) == 1 and "" not in next(iter(self.categories.values()))
+
+    @property
+    def by_eye(self) -> bool:
+        """Whether there are no images of the data set, but samples of a generator trained elsewhere, labelled by eye."""
+        return bool(self.generators)
 
 
 def read_digits(n_train: int, n_test: int, seed: int) -> Dataset:
@@ -64,7 +86,27 @@ def read_faces(n_train: int, n_test: int, seed: int) -> Dataset:
     return read_celeba(ROOT / "data" / "celeba", n_train, n_test)
 
 
-CARTOONS = ("bangs", "beard", "glasses", "hat", "long-hair", "moustache", "smile", "sunglasses")
+def read_digiface(n_train: int, n_test: int, seed: int) -> Dataset:
+    """Fresh samples of the digiface GAN, and for testing all that were labelled by eye, whatever ``n_test`` is."""
+    device = resolve_device("auto")
+    return read_labelled(load_digiface(device), DIGIFACE, n_train, seed, device)
+
+
+def load_ffhq(device: torch.device) -> nn.Module:
+    """MobileStyleGAN read out at 64 px."""
+    return pretrained_read_out(64).to(device)
+
+
+def load_ffhq_w(device: torch.device) -> nn.Module:
+    """The same, its latents whitened w."""
+    return seen_from_w(pretrained_read_out(64)).to(device)
+
+
+def read_ffhq(n_train: int, n_test: int, seed: int) -> Dataset:
+    """Fresh samples of MobileStyleGAN, and for testing all that were labelled by eye, whatever ``n_test`` is."""
+    device = resolve_device("auto")
+    return read_labelled(load_ffhq(device), FFHQ, n_train, seed, device)
+
 
 DOMAINS: dict[str, Domain] = {
     "mnist": Domain(
@@ -82,6 +124,32 @@ DOMAINS: dict[str, Domain] = {
         "faces",
         channels=3,
         size=64,
+    ),
+    "digiface": Domain(
+        read_digiface,
+        {name: ("", name) for name in ("glasses", "hat", "facial-hair")},
+        None,
+        "Lite0 judge",
+        "samples",
+        channels=3,
+        size=64,
+        generators={"gan": load_digiface},
+        extractor="lite0",
+        judge=EyeJudge,
+        annotations=DIGIFACE,
+    ),
+    "ffhq": Domain(
+        read_ffhq,
+        {name: ("", name) for name in ("glasses", "hat", "bangs", "beard", "smile")},
+        None,
+        "Lite0 judge",
+        "samples",
+        channels=3,
+        size=64,
+        generators={"mobilestylegan": load_ffhq, "mobilestylegan-w": load_ffhq_w},
+        extractor="lite0",
+        judge=EyeJudge,
+        annotations=FFHQ,
     ),
     "celeba": Domain(
         read_faces, {name: ("", name) for name in ATTRIBUTES}, None, "attribute CNN", "faces", channels=3, size=64
@@ -116,3 +184,11 @@ def shares(table: Table, domain: Domain) -> dict[str, float]:
     """Label -> share of the images that have it, in 0..1."""
     members = [(table[name] == k, label) for name, names in domain.categories.items() for k, label in enumerate(names)]
     return {label: float(has.mean()) for has, label in members if label}
+
+
+def labels_by_eye(domain: Domain, model: str, seed: int, feature: str, n: int) -> dict[int, bool]:
+    """Index -> label by eye of the first n latents of the labelling stream, where such labels were made: else none."""
+    if model not in domain.generators or seed != ANNOTATED:
+        return {}
+    index, has = annotations.read(domain.annotations, feature)
+    return {int(i): bool(label) for i, label in zip(index, has, strict=True) if i < n}

@@ -9,17 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib import metrics
 from lib.data import Table
 from lib.domains import DOMAINS, Domain, attributes, codes, shares
 from lib.features import FEATURES, rule
-from lib.judges import Judge, Reading, load_judge, read
+from lib.judges import Reading, load_judge, read
 from lib.metrics import Errors, Interval
 from lib.runs import find
-
-EXTRACTOR = "cnn64"  # the classifier's penultimate layer
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,9 @@ class Bench:
     """What images are judged with: the data set's classifier, judges A and B and their column, the feature's exact rule."""
 
     domain: Domain
-    classifier: Judge
-    a: Judge
-    b: Judge
+    classifier: nn.Module
+    a: nn.Module
+    b: nn.Module
     column: int
     has: Callable[[Tensor, Table], np.ndarray]
 
@@ -40,13 +38,12 @@ class Bench:
 
 def load_bench(profile: str, dataset: str, feature: str, device: torch.device) -> Bench:
     """Read classifier, judges and cut-off. Raises FileNotFoundError naming notebook 01_data if one is missing."""
-    cutoffs = find(profile, dataset, "cutoffs.json")
+    domain, cutoffs = DOMAINS[dataset], find(profile, dataset, "cutoffs.json")
     classifier, a, b = (
-        load_judge(find(profile, dataset, f"{name}.safetensors"), device) for name in ("classifier", "judge-a", "judge-b")
+        load_judge(find(profile, dataset, f"{name}.safetensors"), device, domain.judge)
+        for name in ("classifier", "judge-a", "judge-b")
     )
-    return Bench(
-        DOMAINS[dataset], classifier, a, b, list(FEATURES[dataset]).index(feature), rule(dataset, feature, cutoffs)
-    )
+    return Bench(domain, classifier, a, b, list(FEATURES[dataset]).index(feature), rule(dataset, feature, cutoffs))
 
 
 @dataclass(frozen=True)
@@ -107,8 +104,8 @@ def distance_rows(features: np.ndarray, reference: np.ndarray, name: str, domain
     protocol = f"{domain.classifier} features, d={x.shape[1]}, {n} against {n}"
     fd = metrics.frechet(metrics.statistics(x), metrics.statistics(y))
     return [
-        row(f"FD-{EXTRACTOR}-n{n} to {name}", fd, n, protocol),
-        row(f"KID-{EXTRACTOR}-n{n} to {name}", metrics.kid(x, y), n, protocol + ", unbiased, cubic kernel"),
+        row(f"FD-{domain.extractor}-n{n} to {name}", fd, n, protocol),
+        row(f"KID-{domain.extractor}-n{n} to {name}", metrics.kid(x, y), n, protocol + ", unbiased, cubic kernel"),
     ]
 
 
@@ -137,7 +134,7 @@ def quality_rows(seen: Seen, references: dict[str, np.ndarray], prdc_n: int, dom
     return rows + [row(name, value, k, f"5 neighbours, {k} against {k} feature-free") for name, value in quartet.items()]
 
 
-def preservation_rows(seen: Seen, before: Seen, distance: np.ndarray, edges: list[float]) -> list[dict]:
+def preservation_rows(seen: Seen, before: Seen, distance: np.ndarray, edges: list[float], domain: Domain) -> list[dict]:
     """Paired change on latents whose original image lacks the feature: L1, MS-SSIM, feature cosine; L1 by distance.
 
     distance: (N,) proj(z) - t in prior standard deviations; edges: borders of the bands.
@@ -151,7 +148,7 @@ def preservation_rows(seen: Seen, before: Seen, distance: np.ndarray, edges: lis
     rows = [
         row("preservation L1", metrics.mean_interval(l1), len(l1), protocol + ", images in [-1, 1]"),
         row("preservation MS-SSIM", metrics.mean_interval(similarity), len(l1), protocol),
-        row("preservation cosine", metrics.mean_interval(cosine), len(l1), protocol + f", {EXTRACTOR} features"),
+        row("preservation cosine", metrics.mean_interval(cosine), len(l1), protocol + f", {domain.extractor} features"),
     ]
     for band in metrics.by_distance(l1, distance[kept], edges):
         if band.n >= 2:

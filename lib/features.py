@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from lib.avatars import CARTOONS
 from lib.celeba import ATTRIBUTES
 from lib.data import Table
 
@@ -45,7 +46,7 @@ def is_one(images: torch.Tensor, table: Table) -> np.ndarray:
 
 def marked(attribute: str) -> Feature:
     """The feature of a 0/1 attribute: its column of the table."""
-    return Feature(attribute.lower().replace("_", " "), lambda images, table: table[attribute], None)
+    return Feature(attribute.lower().replace("_", " ").replace("-", " "), lambda images, table: table[attribute], None)
 
 
 def has_beard(images: torch.Tensor, table: Table) -> np.ndarray:
@@ -59,7 +60,9 @@ FEATURES: dict[str, dict[str, Feature]] = {
         "left-slanted": Feature("left slant", left_slant, 0.10),
         "digit-1": Feature("digit 1", is_one, None),
     },
-    "avatars": {name: marked(name) for name in ("bangs", "beard", "glasses")},
+    "avatars": {name: marked(name) for name in CARTOONS},
+    "ffhq": {name: marked(name) for name in ("glasses", "hat", "bangs", "beard", "smile")},
+    "digiface": {name: marked(name) for name in ("glasses", "hat", "facial-hair")},
     "celeba": {
         **{name.lower().replace("_", "-"): marked(name) for name in ATTRIBUTES},  # "bangs", "wearing-hat", ...
         "beard": Feature("beard", has_beard, None),

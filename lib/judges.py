@@ -19,11 +19,11 @@ from lib.metrics import Errors
 from lib.train import Curve, autocast, run_steps, set_rate
 from lib.weights import load_module, save_module
 
-KIND = "judge"
-
 
 class Judge(nn.Module):
     """CNN (N, C, 32, 32) in [-1, 1] -> logits (N, outputs); ``features`` gives the 64 penultimate activations."""
+
+    kind = "judge"
 
     def __init__(self, outputs: int, width: int = 16, channels: int = 1, size: int = 32) -> None:
         super().__init__()
@@ -45,6 +45,14 @@ class Judge(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """What the three convolutions make of the images, each (N, width 2^k, size / 2^(k+1), size / 2^(k+1))."""
+        found = []
+        for block in (self.features[:4], self.features[4:8], self.features[8:12]):
+            images = block(images)
+            found.append(images)
+        return found
 
 
 def shifted(images: Tensor, rng: np.random.Generator, pixels: int = 2) -> Tensor:
@@ -127,7 +135,7 @@ class Reading(NamedTuple):
 
 
 @torch.no_grad()
-def read(judge: Judge, images: Tensor, batch: int = 500) -> Reading:
+def read(judge: nn.Module, images: Tensor, batch: int = 500) -> Reading:
     """What the judge sees in float images (N, C, H, W) in [-1, 1]; ValueError for any other batch."""
     check_images(images, judge.sizes["channels"], judge.sizes["size"])
     device = next(judge.parameters()).device
@@ -141,11 +149,17 @@ def error_counts(said: np.ndarray, truth: np.ndarray) -> Errors:
     return Errors(int((said & truth).sum()), int(truth.sum()), int((said & ~truth).sum()), int((~truth).sum()))
 
 
-def save_judge(path: Path, judge: Judge) -> None:
+def held_out(judge: nn.Module, images: Tensor, truth: np.ndarray) -> list[Errors]:
+    """The errors of each of a judge's outputs on images it never saw; truth: bool (N, outputs)."""
+    said = read(judge, images).logits > 0
+    return [error_counts(*columns) for columns in zip(said.T, truth.T, strict=True)]
+
+
+def save_judge(path: Path, judge: nn.Module) -> None:
     """Write a judge as safetensors."""
-    save_module(path, judge, KIND, **judge.sizes)
+    save_module(path, judge, judge.kind, **judge.sizes)
 
 
-def load_judge(path: Path, device: torch.device) -> Judge:
-    """Read a judge in eval mode; ValueError in one sentence for anything that is not one."""
-    return load_module(path, Judge, KIND, device)
+def load_judge(path: Path, device: torch.device, build: type[nn.Module] = Judge) -> nn.Module:
+    """Read a judge in eval mode; ValueError in one sentence for anything that is not one of the class ``build``."""
+    return load_module(path, build, build.kind, device)

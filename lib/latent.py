@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.weights import load_tensors, save_tensors
 
@@ -23,6 +23,19 @@ def latents(n: int, dim: int, seed: int | list[int]) -> Tensor:
     Prefix-stable: ``latents(10, d, s)`` are the first ten of ``latents(100, d, s)``, on every device.
     """
     return torch.from_numpy(np.random.default_rng(seed).standard_normal((n, dim), dtype=np.float32))
+
+
+@torch.no_grad()
+def prior(generator: nn.Module, n: int, seed: int | list[int]) -> Tensor:
+    """n latents (n, d) such as the generator was made for: N(0, I), mapped by its method ``enter`` where it has one.
+
+    A generator seen from StyleGAN's w enters there. Prefix-stable as ``latents``, on the CPU.
+    """
+    z = latents(n, generator.latent_dim, seed)
+    if not hasattr(generator, "enter"):
+        return z
+    device = next(generator.parameters()).device
+    return torch.cat([generator.enter(part.to(device)).cpu() for part in z.split(1000)])
 
 
 def stream(seed: int, purpose: str) -> list[int]:
@@ -107,13 +120,13 @@ class Edit(NamedTuple):
         return Edit(self.vector.to(device), self.threshold)
 
 
-def rejected(n: int, dim: int, seed: int | list[int], edit: Edit) -> Tensor:
-    """The control that trains nothing (FAST, Panda & Prathosh, 2024): the first n latents (n, dim) with sim = 0.
+def rejected(generator: nn.Module, n: int, seed: int | list[int], edit: Edit) -> Tensor:
+    """The control that trains nothing (FAST, Panda & Prathosh, 2024): the first n latents (n, d) with sim = 0.
 
     Raises ValueError when fewer than one latent in fifty would be kept.
     """
     for factor in (2, 5, 50):
-        z = latents(factor * n, dim, seed)
+        z = prior(generator, factor * n, seed)
         kept = z[edit.similar(z) == 0]
         if len(kept) >= n:
             return kept[:n]

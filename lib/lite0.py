@@ -96,12 +96,12 @@ def pooled(network: Lite0, images: Tensor, side: int = 224) -> Tensor:
     return network(resized(images, side)).mean((2, 3))
 
 
-def grid(network: Lite0, images: Tensor, side: int = 128) -> Tensor:
-    """What is where: the middle map on an 8 x 8 grid, (N, 112 * 8 * 8), of images resized to ``side`` pixels.
+def grid(network: Lite0, images: Tensor, side: int = 128, blocks: int = MIDDLE) -> Tensor:
+    """What is where: a middle map on an 8 x 8 grid, (N, 112 * 8 * 8), of images resized to ``side`` pixels.
 
     On aligned faces it reads small things far better than ``pooled`` does, and skips the costlier half of the network.
     """
-    return F.adaptive_avg_pool2d(network.middle(resized(images, side)), 8).flatten(1)
+    return F.adaptive_avg_pool2d(network.middle(resized(images, side), blocks), 8).flatten(1)
 
 
 def resized(images: Tensor, side: int) -> Tensor:

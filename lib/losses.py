@@ -52,9 +52,29 @@ def loss_generator(fake: Tensor) -> Tensor:
     return softplus(-fake).mean()
 
 
+def loss_information(z: Tensor, read: Tensor) -> Tensor:
+    """Mean square error of latents (N, d) read off their images: 1 if they tell nothing. Up to constants the bound on the
+    mutual information of InfoGAN (Chen et al., 2016, equation 5) for a Gaussian of fixed variance."""
+    return (z - read).square().mean()
+
+
 def loss_likelihood(logits: Tensor, images: Tensor) -> Tensor:
     """-log p(x|z) of a Bernoulli decoder (Kingma & Welling, 2014), summed over pixels, mean over the batch, in nats."""
     return binary_cross_entropy_with_logits(logits, (images + 1) / 2, reduction="none").flatten(1).sum(1).mean()
+
+
+def loss_maps(made: list[Tensor], real: list[Tensor]) -> Tensor:
+    """Squared distance of feature maps (N, C, H, W) summed over each map in units of its variance, mean over the batch.
+
+    A perceptual loss (Hou et al., 2017): thin things that few pixels show, such as the rims of glasses, count here.
+    """
+    parts = [(m.float() - r.float()).square().flatten(1).sum(1).mean() / r.var() for m, r in zip(made, real, strict=True)]
+    return sum(parts)
+
+
+def loss_flow(u: Tensor, log_det: Tensor) -> Tensor:
+    """-log p of latents under a flow that maps them to u (N, d), mean over the batch, in nats up to a constant."""
+    return (0.5 * u.square().sum(1) - log_det).mean()
 
 
 def loss_kl(mean: Tensor, log_variance: Tensor) -> Tensor:

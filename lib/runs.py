@@ -46,6 +46,7 @@ WRITERS = {
     "direction.safetensors": "03_direction",
     "judge.json": "03_direction",
     "cutoffs.json": "01_data",
+    "errors.json": "01_data",
 }
 
 

@@ -19,8 +19,17 @@ from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from lib.data import to_float
-from lib.latent import Edit, latents
-from lib.losses import loss_discriminator, loss_generator, loss_kl, loss_likelihood, loss_total
+from lib.latent import Edit, prior
+from lib.losses import (
+    loss_discriminator,
+    loss_flow,
+    loss_generator,
+    loss_information,
+    loss_kl,
+    loss_likelihood,
+    loss_maps,
+    loss_total,
+)
 from lib.runs import in_batch
 from lib.weights import load_tensors, save_tensors
 
@@ -173,18 +182,25 @@ def fit_gan(
     rate: float = 1e-3,
     rate_d: float = 1e-3,
     decay: float = 0.998,
+    describe: Callable[[Tensor], Tensor] | None = None,
+    information: float = 0.0,
     checkpoint: Path | None = None,
 ) -> Curve:
     """Train both in place on uint8 images (N, C, H, W); the generator ends as the moving average of its weights.
 
     Non-saturating loss; Adam, with ``rate`` for the generator and ``rate_d`` for the discriminator, which fall linearly to
-    zero over the second half.
+    zero over the second half. With ``describe`` (images -> features (N, 64) of a fixed network) the generator is also
+    paid, by ``information`` at first and a tenth of it at the end, for latents that a linear map reads off the features
+    of its images (InfoGAN, Chen et al., 2016): what the features tell apart then lies along straight directions.
     """
     for module in (generator, discriminator):
         module.to(device, memory_format=torch.channels_last).train()
     ema = copy.deepcopy(generator)
     adam_g = torch.optim.Adam(generator.parameters(), rate, (0.5, 0.99))
     adam_d = torch.optim.Adam(discriminator.parameters(), rate_d, (0.5, 0.99))
+    if describe:
+        reader = nn.Sequential(nn.BatchNorm1d(64, affine=False), nn.Linear(64, generator.latent_dim)).to(device)
+        adam_r = torch.optim.Adam(reader.parameters(), 3 * rate, (0.5, 0.99))
 
     def step(i: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([seed, i])
@@ -199,13 +215,25 @@ def fit_gan(
         discriminator.requires_grad_(False)
         with autocast(device):
             loss_g = loss_generator(discriminator(fake).float())
+        losses = {"generator": loss_g, "discriminator": loss_d}
+        if describe:
+            with autocast(device):
+                seen = describe(fake)
+            losses["information"] = loss_information(z, reader(seen.float()))
+            loss_g = loss_g + information * (1 - 0.9 * i / steps) * losses["information"]
+            set_rate(adam_r, 3 * adam_g.param_groups[0]["lr"])
+            adam_r.zero_grad()
         descend(loss_g, adam_g)
+        if describe:
+            adam_r.step()
         discriminator.requires_grad_(True)
         average(ema, generator, i, decay)
-        return {"generator": loss_g, "discriminator": loss_d}
+        return losses
 
     parts = {"generator": generator, "discriminator": discriminator, "ema": ema, "adam_g": adam_g, "adam_d": adam_d}
+    parts |= {"reader": reader, "adam_r": adam_r} if describe else {}
     settings = [seed, steps, batch, rate, rate_d, decay, generator.sizes, discriminator.sizes, len(images)]
+    settings += [information] if describe else []
     curve = run_steps(step, parts, steps, checkpoint, settings)
     generator.load_state_dict(ema.state_dict())
     generator.eval()
@@ -223,11 +251,14 @@ def fit_vae(
     rate: float = 2e-3,
     decay: float = 0.995,
     beta: float = 2.0,
+    maps: Callable[[Tensor], list[Tensor]] | None = None,
+    perceptual: float = 0.0,
     checkpoint: Path | None = None,
 ) -> Curve:
     """Train both in place on uint8 images (N, C, H, W); the decoder ends as the moving average of its weights.
 
-    Bernoulli likelihood and ``beta`` times the KL term (Higgins et al., 2017), Adam with a linearly falling rate.
+    Bernoulli likelihood and ``beta`` times the KL term (Higgins et al., 2017), Adam with a linearly falling rate. With
+    ``maps`` (images -> feature maps of a fixed network) and ``perceptual`` their weighted distance is added.
     """
     for module in (encoder, decoder):
         module.to(device, memory_format=torch.channels_last).train()
@@ -242,16 +273,66 @@ def fit_vae(
         with autocast(device):
             mean, log_variance = encoder(x)
             logits = decoder.logits(mean + noise * (log_variance / 2).exp())
-        likelihood, kl = loss_likelihood(logits.float(), x), loss_kl(mean, log_variance)
-        descend(likelihood + beta * kl, adam)
+        losses = {"likelihood": loss_likelihood(logits.float(), x), "kl": loss_kl(mean, log_variance)}
+        loss = losses["likelihood"] + beta * losses["kl"]
+        if maps:
+            with autocast(device):
+                losses["maps"] = loss_maps(maps((logits / 2).tanh()), maps(x))
+            loss = loss + perceptual * losses["maps"]
+        descend(loss, adam)
         average(ema, decoder, i, decay)
-        return {"likelihood": likelihood, "kl": kl}
+        return losses
 
     parts = {"encoder": encoder, "decoder": decoder, "ema": ema, "adam": adam}
     settings = [seed, steps, batch, rate, decay, beta, decoder.sizes, encoder.sizes, len(images)]
+    settings += [perceptual] if maps else []
     curve = run_steps(step, parts, steps, checkpoint, settings)
     decoder.load_state_dict(ema.state_dict())
     encoder.eval(), decoder.eval()
+    return curve
+
+
+@torch.no_grad()
+def encode(encoder: nn.Module, images: np.ndarray, device: torch.device, batch: int = 500) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance of q(z|x) for uint8 images (N, C, H, W), each (N, d)."""
+    parts = [encoder(to_float(images[i : i + batch]).to(device)) for i in range(0, len(images), batch)]
+    mean, log_variance = zip(*parts, strict=True)
+    return torch.cat(mean), torch.cat(log_variance)
+
+
+def fit_flow(
+    flow: nn.Module,
+    encoder: nn.Module,
+    images: np.ndarray,
+    steps: int,
+    seed: int,
+    device: torch.device,
+    batch: int = 256,
+    rate: float = 1e-3,
+    checkpoint: Path | None = None,
+) -> Curve:
+    """Fit the flow in place to the latents that the trained encoder gives to uint8 images (N, C, H, W).
+
+    A second stage after the VAE (Dai & Wipf, 2019): samples then come from where training images are, not from the holes
+    between them. Maximum likelihood, Adam, a rate that falls over the second half.
+    """
+    mean, log_variance = encode(encoder.eval(), images, device)
+    flow.to(device).train()
+    flow.mean.copy_(mean.mean(0))
+    flow.deviation.copy_((mean.var(0) + log_variance.exp().mean(0)).sqrt())
+    adam = torch.optim.Adam(flow.parameters(), rate)
+
+    def step(i: int) -> dict[str, Tensor]:
+        rng = np.random.default_rng([seed, i])
+        chosen = torch.from_numpy(rng.integers(len(images), size=batch)).to(device)
+        noise = torch.from_numpy(rng.standard_normal((batch, mean.shape[1]), dtype=np.float32)).to(device)
+        set_rate(adam, rate * min(1, (1 - i / steps) / 0.5))
+        loss = loss_flow(*flow.inverse(mean[chosen] + noise * (log_variance[chosen] / 2).exp()))
+        descend(loss, adam)
+        return {"flow": loss}
+
+    curve = run_steps(step, {"flow": flow, "adam": adam}, steps, checkpoint, [seed, steps, batch, rate, len(images)])
+    flow.eval()
     return curve
 
 
@@ -284,7 +365,7 @@ def unlearn(
     edit = edit.to(device)
 
     def step(i: int) -> dict[str, Tensor]:
-        z = latents(batch, original.latent_dim, [seed, i]).to(device)
+        z = prior(original, batch, [seed, i]).to(device)
         set_rate(adam, rate * 0.5 * (1 + math.cos(math.pi * i / steps)))
         with autocast(device):
             with torch.no_grad():

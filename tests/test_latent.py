@@ -1,6 +1,7 @@
 """Projection, threshold and edit: known answers."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,11 @@ import torch
 from lib import latent
 from lib.latent import Direction, Edit, latents, projection, target_vector
 from lib.methods import exact, literal
+
+
+def plain(dim):
+    """A generator of latents from N(0, I), as far as its prior goes."""
+    return SimpleNamespace(latent_dim=dim)
 
 
 def test_latents_are_prefix_stable_and_leave_global_randomness_alone():
@@ -82,9 +88,9 @@ def test_a_direction_that_does_not_carry_the_feature_has_no_threshold():
 
 def test_rejected_latents_lie_below_the_threshold():
     edit = Edit(torch.tensor([1.0, 0.0]), 0.0)
-    assert (latent.rejected(100, 2, 0, edit)[:, 0] < 0).all()
+    assert (latent.rejected(plain(2), 100, 0, edit)[:, 0] < 0).all()
     with pytest.raises(ValueError, match="98 %"):
-        latent.rejected(100, 2, 0, Edit(torch.tensor([1.0, 0.0]), -5.0))
+        latent.rejected(plain(2), 100, 0, Edit(torch.tensor([1.0, 0.0]), -5.0))
 
 
 def test_expected_cosine_by_hand():

@@ -49,6 +49,12 @@ def test_kl_of_the_prior_is_zero_and_of_a_shift_is_half_its_square():
     assert losses.loss_kl(torch.full((3, 2), 2.0), torch.zeros(3, 2)).item() == pytest.approx(4)
 
 
+def test_information_is_one_when_nothing_is_read_and_zero_when_all_is():
+    z = torch.randn(1000, 8, generator=torch.Generator().manual_seed(0))
+    assert losses.loss_information(z, torch.zeros(1000, 8)).item() == pytest.approx(1, abs=0.05)
+    assert losses.loss_information(z, z) == 0
+
+
 def test_gan_losses_at_an_undecided_discriminator():
     zero = torch.zeros(5)
     assert losses.loss_discriminator(zero, zero).item() == pytest.approx(2 * 0.693147, abs=1e-5)

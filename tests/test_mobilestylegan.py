@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
 from lib.archives import fetch, member
-from lib.latent import latents, stream
+from lib.latent import latents, prior, stream
 from lib.models import mobilestylegan
 from lib.models.mobilestylegan import MobileStyleGAN, constants, inverse_haar, pretrained
 from lib.models.readout import (
@@ -23,6 +23,7 @@ from lib.models.readout import (
     pretrained_read_out,
     r_squared,
     save_head,
+    seen_from_w,
     truncate,
 )
 from lib.runs import shipped
@@ -118,6 +119,23 @@ def test_z_and_w_lead_to_the_same_image(read_out):
     z = latents(2, 512, 2)
     assert read_out.to_w(z).shape == (2, 512)
     torch.testing.assert_close(read_out(z), read_out.synthesize(read_out.to_w(z)))
+
+
+@torch.no_grad()
+def test_seen_from_w_the_same_latents_make_the_same_images(read_out):
+    generator = seen_from_w(read_out, 3000)
+    z = latents(2, 512, 2)
+    torch.testing.assert_close(generator(generator.enter(z)), read_out(z), atol=2e-3, rtol=0)
+    torch.testing.assert_close(prior(generator, 2, 2), generator.enter(z))
+
+
+@torch.no_grad()
+def test_whitened_w_has_mean_zero_and_unit_covariance(read_out):
+    u = prior(seen_from_w(read_out, 3000), 3000, stream(0, "whiten"))
+    torch.testing.assert_close(u.mean(0), torch.zeros(512), atol=1e-2, rtol=0)
+    variance = u.var(0)
+    assert variance.max() < 1.02
+    assert (variance > 0.98).float().mean() > 0.5  # axes that w hardly uses stay short
 
 
 @torch.no_grad()

@@ -23,6 +23,13 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (64, 1, 32, 32), dtype=np.uint8)
 
 
+def fit_informed(generator, discriminator, images, steps, seed, device, **options):
+    """GAN training that asks for readable latents; the features are 64 average pixels."""
+    torch.manual_seed(1)  # the reader of the latents starts at random, as the networks do
+    describe = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten())
+    return fit_gan(generator, discriminator, images, steps, seed, device, describe=describe, information=1.0, **options)
+
+
 def gan():
     torch.manual_seed(0)
     return Generator(8, 4), Discriminator(4)
@@ -68,11 +75,11 @@ def stop_at(monkeypatch, module, name, call):
     monkeypatch.setattr(module, name, counted)
 
 
-@pytest.mark.parametrize("kind", ["gan", "vae"])
+@pytest.mark.parametrize("kind", ["gan", "informed", "vae"])
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(kind, images, tmp_path, monkeypatch):
     import lib.train
 
-    build, fit = {"gan": (gan, fit_gan), "vae": (vae, fit_vae)}[kind]
+    build, fit = {"gan": (gan, fit_gan), "informed": (gan, fit_informed), "vae": (vae, fit_vae)}[kind]
     monkeypatch.setattr(lib.train, "CHECKPOINT_EVERY", 4)
     whole, resumed, checkpoint = build(), build(), tmp_path / "c"
     curve = fit(*whole, images, 10, 0, CPU, batch=8)

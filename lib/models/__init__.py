@@ -6,11 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from lib.models.dcgan import Discriminator, Generator
+from lib.models.readout import ReadOut, ReadOutW
 from lib.models.stylegan2 import StyleGAN2
 from lib.models.vae import Decoder, Encoder
 from lib.weights import load_module, save_module
 
-GENERATORS: dict[str, type[nn.Module]] = {"gan": Generator, "vae": Decoder, "stylegan2": StyleGAN2}
+GENERATORS: dict[str, type[nn.Module]] = {
+    "gan": Generator,
+    "vae": Decoder,
+    "stylegan2": StyleGAN2,
+    "mobilestylegan": ReadOut,
+    "mobilestylegan-w": ReadOutW,
+}
 
 
 def save_generator(path: Path, generator: nn.Module) -> None:

@@ -92,6 +92,40 @@ class ReadOut(nn.Module):
         return self.synthesize(self.to_w(z))
 
 
+class ReadOutW(ReadOut):
+    """The same generator seen from w: latents (N, 512) are whitened w, which have mean 0 and covariance I as z has.
+
+    ``enter`` maps z to them. The mapping network is passed by: only what makes images of w can be tuned.
+    """
+
+    def __init__(self, size: int = 64, psi: float = PSI) -> None:
+        super().__init__(size, psi)
+        self.register_buffer("centre", torch.zeros(LATENT))
+        self.register_buffer("colour", torch.eye(LATENT))
+        self.register_buffer("white", torch.eye(LATENT))
+
+    def enter(self, z: Tensor) -> Tensor:
+        """Latents (N, 512) of z (N, 512)."""
+        return (self.to_w(z) - self.centre) @ self.white
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.synthesize(self.centre + latent @ self.colour)
+
+
+@torch.no_grad()
+def seen_from_w(read_out: ReadOut, count: int = 20_000) -> ReadOutW:
+    """The read-out with whitened w as its latents; mean and covariance are those of ``count`` fixed latents."""
+    generator = ReadOutW(**read_out.sizes)
+    generator.load_state_dict(read_out.state_dict(), strict=False)
+    w = torch.cat([read_out.to_w(z) for z in latents(count, LATENT, stream(0, "whiten")).split(1000)]).double()
+    generator.centre.copy_(w.mean(0))
+    power, axes = torch.linalg.eigh(w.T.cov())
+    deviation = power.clamp(min=1e-6 * power[-1]).sqrt()
+    generator.colour.copy_(deviation[:, None] * axes.T)
+    generator.white.copy_(axes / deviation)
+    return generator.eval()
+
+
 def coarser(kernel: Tensor, factor: int) -> Tensor:
     """A depthwise kernel (C, 1, 3, 3) for a grid ``factor`` times coarser, which its neighbours reach by interpolation."""
     near, far = 1 - 1 / factor, 1 / factor

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.models.dcgan import down_block, up_block, widths
+from lib.models.flow import Flow
 
 
 class Encoder(nn.Module):
@@ -27,12 +28,20 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents (N, latent_dim) -> images (N, channels, size, size) in [-1, 1]; ``logits`` before the squashing."""
+    """Latents (N, latent_dim) -> images (N, channels, size, size) in [-1, 1]; ``logits`` before the squashing.
 
-    def __init__(self, latent_dim: int = 16, width: int = 32, channels: int = 1, size: int = 32) -> None:
+    couplings: of a flow that turns N(0, I) into the latents that the encoder really uses; none if 0. ``logits`` takes the
+    encoder's latents, ``forward`` those from N(0, I).
+    """
+
+    def __init__(
+        self, latent_dim: int = 16, width: int = 32, channels: int = 1, size: int = 32, couplings: int = 0
+    ) -> None:
         super().__init__()
         self.sizes = {"latent_dim": latent_dim, "width": width, "channels": channels, "size": size}
+        self.sizes |= {"couplings": couplings} if couplings else {}
         self.latent_dim = latent_dim
+        self.flow = Flow(latent_dim, couplings) if couplings else nn.Identity()
         first, *stages = widths(width, size)
         stages = [2 * first, *stages]  # twice as wide at 4x4
         self.project = nn.Linear(latent_dim, stages[0] * 4 * 4, bias=False)
@@ -51,5 +60,5 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         # The Bernoulli mean is 2 sigmoid(l) - 1 = tanh(l / 2), which is blurred; at temperature 1/2 it is tanh(l), sharp
         # enough for digits of black and white. Colours have to stay what they are.
-        logits = self.logits(z)
+        logits = self.logits(self.flow(z))
         return (logits if self.sizes["channels"] == 1 else logits / 2).tanh()

@@ -1,0 +1,116 @@
+"""Judges of generators whose training images nobody has: generated samples labelled by eye, and linear heads on Lite0.
+
+Three judges read three different depths of EfficientNet-Lite0, so that no two of them see quite the same; all are fitted to
+the same labels. How often each is wrong is counted by cross-validation, on samples that the fitted part never saw.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lib import annotations
+from lib.data import Dataset, to_uint8
+from lib.judges import read
+from lib.latent import prior, stream
+from lib.linear_judge import LinearJudge, cross_validate, fit
+from lib.lite0 import Lite0, features, grid, load_lite0
+from lib.metrics import Errors
+from lib.models import sample
+
+COMPONENTS = 64
+ANNOTATED = 0  # the seed of the labelling stream in data/annotations
+# (side the image is resized to, Lite0 blocks): the deepest view is the most accurate, the shallowest the fastest.
+VIEWS = {"classifier": (128, 11), "judge-a": (96, 8), "judge-b": (64, 5)}
+
+
+class EyeJudge(nn.Module):
+    """Images (N, 3, size, size) in [-1, 1] -> logits (N, outputs), one for each label.
+
+    ``features``: (N, 64 + outputs), the first principal components of a Lite0 map and the logits, each of unit variance on
+    the images the judge was fitted to; they serve the distances. ``head`` gives the logits back.
+    """
+
+    kind = "eye-judge"
+
+    def __init__(
+        self, outputs: int, size: int = 64, side: int = 128, blocks: int = 11, inputs: int = 7168, channels: int = 3
+    ) -> None:
+        super().__init__()
+        self.sizes = {"outputs": outputs, "size": size, "side": side, "blocks": blocks, "inputs": inputs}
+        self.sizes["channels"] = channels
+        self.network = Lite0()
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("axes", torch.zeros(inputs, COMPONENTS + outputs))
+        self.register_buffer("shift", torch.zeros(COMPONENTS + outputs))
+        self.register_buffer("spread", torch.ones(COMPONENTS + outputs))
+
+    def features(self, images: Tensor) -> Tensor:
+        seen = grid(self.network, images, self.sizes["side"], self.sizes["blocks"])
+        return ((seen - self.mean) @ self.axes + self.shift) / self.spread
+
+    def head(self, features: Tensor) -> Tensor:
+        return (features * self.spread)[:, COMPONENTS:]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+
+@torch.no_grad()
+def assemble(network: Lite0, seen: Tensor, heads: list[LinearJudge], size: int, view: tuple[int, int]) -> EyeJudge:
+    """The judge of the fitted ``heads``; seen: the Lite0 maps (N, inputs) of the images they were fitted to."""
+    side, blocks = view
+    judge = EyeJudge(len(heads), size, side, blocks, seen.shape[1])
+    judge.network.load_state_dict(network.state_dict())
+    judge.mean.copy_(seen.mean(0))
+    components = torch.linalg.svd(seen - judge.mean, full_matrices=False).Vh[:COMPONENTS].T
+    judge.axes.copy_(torch.cat([components, *(head.weight[:, None] for head in heads)], 1))
+    judge.shift[COMPONENTS:] = torch.stack([head.bias + (judge.mean - head.mean) @ head.weight for head in heads])
+    judge.spread.copy_(((seen - judge.mean) @ judge.axes).std(0))
+    return judge.requires_grad_(False).eval()
+
+
+def fit_eye_judge(images: Tensor, labels: np.ndarray, view: tuple[int, int], seed: int, device: torch.device) -> EyeJudge:
+    """A judge of float images (N, 3, size, size) in [-1, 1] and their labels, bool (N, outputs), from one of ``VIEWS``.
+
+    Raises ValueError when a label has fewer than ten samples of either kind, FileNotFoundError when the archive with
+    Lite0's weights is missing and cannot be downloaded.
+    """
+    network = load_lite0(device)
+    seen = views(network, images, view)
+    heads = [fit(seen, column, seed) for column in labels.T]
+    return assemble(network.cpu(), torch.from_numpy(seen), heads, images.shape[-1], view).to(device)
+
+
+def views(network: Lite0, images: Tensor, view: tuple[int, int]) -> np.ndarray:
+    """The Lite0 maps (N, inputs) of float images (N, 3, H, W) that a judge of this view reads."""
+    side, blocks = view
+    return features(network, images, lambda net, part: grid(net, part, side, blocks))
+
+
+def cross_validated(
+    images: Tensor, labels: np.ndarray, view: tuple[int, int], seed: int, device: torch.device
+) -> tuple[list[float], list[Errors]]:
+    """For each label the area under the ROC curve and the errors of judges of this view that had not seen the sample."""
+    seen = views(load_lite0(device), images, view)
+    found = [cross_validate(seen, column, seed) for column in labels.T]
+    return [validation.auc for validation in found], [validation.errors() for validation in found]
+
+
+def read_labelled(generator: nn.Module, file: Path, n_train: int, seed: int, device: torch.device) -> Dataset:
+    """Samples of a generator as its data set: ``n_train`` fresh ones for training, and for testing those labelled by eye.
+
+    The table holds the columns of ``file``; a test row has the labels of the eye and is sure of all of them, a training row
+    has those of a judge fitted to the test rows. Raises as ``annotations.column`` and ``fit_eye_judge``.
+    """
+    names = annotations.features(file)
+    columns = [annotations.column(file, name) for name in names]
+    sure = [i for i in columns[0] if all(column[i] != "unsure" for column in columns)]
+    labels = np.array([[column[i] == "1" for column in columns] for i in sure])
+    z = prior(generator, max(sure) + 1, stream(ANNOTATED, "label"))[sure]
+    seen, fresh = sample(generator, z), sample(generator, prior(generator, n_train, stream(seed, "data")))
+    judge = fit_eye_judge(seen, labels, VIEWS["classifier"], seed, device)
+    said = np.concatenate([read(judge, fresh).logits > 0, labels]).astype(np.float32)
+    table = dict(zip(names, said.T, strict=True))
+    return Dataset(to_uint8(torch.cat([fresh, seen])), table, np.arange(len(said)) < n_train)

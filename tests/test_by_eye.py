@@ -1,0 +1,111 @@
+"""Judges fitted to labels by eye: they find what was labelled, say how often they err, and come back from disk."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib import annotations
+from lib.by_eye import COMPONENTS, VIEWS, EyeJudge, cross_validated, fit_eye_judge, read_labelled
+from lib.domains import DOMAINS, labels_by_eye
+from lib.judges import held_out, load_judge, read, save_judge
+
+CPU = torch.device("cpu")
+VIEW = VIEWS["judge-b"]
+
+
+class Squares(torch.nn.Module):
+    """A generator of a square: to the left where the first latent is positive, bright where the second is."""
+
+    latent_dim = 2
+
+    def __init__(self):
+        super().__init__()
+        self.unused = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, z):
+        images = 0.05 * torch.from_numpy(np.random.default_rng(len(z)).standard_normal((len(z), 3, 64, 64))).float()
+        for image, (side, light) in zip(images, z.tolist(), strict=True):
+            left = 12 if side > 0 else 36
+            image[:, 24:40, left : left + 16] = 0.8 if light > 0 else -0.8
+        return images
+
+
+@pytest.fixture(scope="module")
+def squares():
+    """Eighty squares and what they show, bool (80, 2): to the left, bright."""
+    z = torch.from_numpy(np.random.default_rng(0).standard_normal((80, 2))).float()
+    return Squares()(z), (z > 0).numpy()
+
+
+@pytest.fixture(scope="module")
+def judge(squares):
+    return fit_eye_judge(squares[0][:60], squares[1][:60], VIEW, 0, CPU)
+
+
+def test_a_judge_sees_what_was_labelled(squares, judge):
+    left, bright = held_out(judge, squares[0][60:], squares[1][60:])
+    for errors in (left, bright):
+        assert errors.true_positives == errors.positives > 0
+        assert errors.false_positives == 0
+
+
+def test_features_have_unit_variance_and_end_in_the_logits(squares, judge):
+    reading = read(judge, squares[0][:60])
+    assert reading.features.shape == (60, COMPONENTS + 2)
+    # sixty images span 59 directions; a component of none is noise divided by its own spread
+    np.testing.assert_allclose(reading.features[:, :50].std(0, ddof=1), 1, atol=1e-2)
+    np.testing.assert_allclose(reading.features[:, -2:] * judge.spread[-2:].numpy(), reading.logits, atol=1e-4)
+
+
+def test_a_judge_passes_gradients_to_the_image_and_not_to_its_weights(squares, judge):
+    image = squares[0][:2].clone().requires_grad_()
+    judge(image)[:, 0].sum().backward()
+    assert image.grad.abs().sum() > 0
+    assert not any(weight.requires_grad for weight in judge.parameters())
+
+
+def test_errors_are_those_of_samples_not_seen(squares):
+    images, truth = squares
+    noise = np.random.default_rng(1).random(80) < 0.5
+    aucs, errors = cross_validated(images, np.stack([truth[:, 0], noise], 1), VIEW, 0, CPU)
+    assert aucs[0] == 1
+    assert errors[0].false_positives == 0
+    assert aucs[1] < 0.75  # a label that is not in the image cannot be found in it
+    assert errors[1].positives == noise.sum()
+
+
+def test_a_judge_comes_back_from_disk(squares, judge, tmp_path):
+    save_judge(tmp_path / "judge.safetensors", judge)
+    back = load_judge(tmp_path / "judge.safetensors", CPU, EyeJudge)
+    np.testing.assert_array_equal(read(back, squares[0]).logits, read(judge, squares[0]).logits)
+    with pytest.raises(ValueError, match="holds 'eye-judge', not 'judge'"):
+        load_judge(tmp_path / "judge.safetensors", CPU)
+
+
+def test_samples_labelled_by_eye_are_the_test_rows(tmp_path, monkeypatch):
+    generator = Squares()
+    from lib.by_eye import ANNOTATED
+    from lib.latent import latents, stream
+
+    z = latents(60, 2, stream(ANNOTATED, "label"))
+    marks = [["unsure", "1"] if i == 7 else [str(int(v > 0)) for v in row] for i, row in enumerate(z.tolist())]
+    rows = [",".join([str(i), *mark]) for i, mark in enumerate(marks)]
+    (tmp_path / "labels.csv").write_text("\n".join(["index,left,bright", *rows]) + "\n")
+    dataset = read_labelled(generator, tmp_path / "labels.csv", 20, 3, CPU)
+    assert dataset.images.shape == (79, 3, 64, 64)  # the unsure sample is left out
+    assert dataset.train.sum() == 20
+    fresh = latents(20, 2, stream(3, "data"))
+    assert (dataset.table["left"][:20] == (fresh[:, 0] > 0).numpy()).mean() > 0.9
+    assert dataset.table["bright"][20:].tolist() == [float(m[1]) for i, m in enumerate(marks) if i != 7]
+
+
+@pytest.mark.parametrize(("name", "model"), [("digiface", "gan"), ("ffhq", "mobilestylegan"), ("ffhq", "mobilestylegan-w")])
+def test_labels_by_eye_belong_to_one_stream_of_one_generator(name, model):
+    domain = DOMAINS[name]
+    assert domain.by_eye
+    assert annotations.features(domain.annotations) == list(domain.categories)
+    few, many = (labels_by_eye(domain, model, 0, "glasses", n) for n in (100, 600))
+    assert few == {i: label for i, label in many.items() if i < 100}
+    assert 0 < sum(few.values()) < len(few) <= 100
+    assert labels_by_eye(domain, model, 1, "glasses", 100) == {}
+    assert labels_by_eye(domain, "vae", 0, "glasses", 100) == {}
