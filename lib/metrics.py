@@ -116,7 +116,7 @@ def _require_counts(part_name: str, part: float, whole_name: str, whole: int) ->
         raise ValueError(f"{part_name} must lie between 0 and {whole_name} >= 1, got {part} of {whole}.")
 
 
-# --- Classifier outputs -> inception score, class shares ----------------------------------------------------
+# --- Classifier outputs -> inception score ------------------------------------------------------------------
 
 
 def inception_score(probs: np.ndarray) -> float:
@@ -128,12 +128,6 @@ def inception_score(probs: np.ndarray) -> float:
     """
     probs = _probabilities(probs)
     return float(np.exp(entr(probs.mean(0)).sum() - entr(probs).sum(1).mean()))
-
-
-def class_shares(probs: np.ndarray) -> np.ndarray:
-    """Share of images whose most probable class is k: probabilities (N, K) -> (K,) summing to 1."""
-    probs = _probabilities(probs)
-    return np.bincount(probs.argmax(1), minlength=probs.shape[1]) / len(probs)
 
 
 def _probabilities(probs: np.ndarray) -> np.ndarray:

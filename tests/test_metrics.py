@@ -121,11 +121,6 @@ def test_inception_score_matches_the_hand_calculation():
     assert metrics.inception_score(probs) == pytest.approx(np.exp((first + second) / 2))
 
 
-def test_class_shares_count_the_most_probable_class():
-    probs = np.array([[0.6, 0.4, 0], [0.9, 0.1, 0], [0.2, 0.8, 0], [1, 0, 0]])
-    np.testing.assert_allclose(metrics.class_shares(probs), [0.75, 0.25, 0])
-
-
 def test_logits_are_refused_as_probabilities():
     with pytest.raises(ValueError, match="apply softmax"):
         metrics.inception_score(np.array([[2.0, -1.0], [0.0, 3.0]]))
