@@ -342,7 +342,8 @@ def excerpt(made: Path) -> str:
 
 def shipped_files(settings: dict, dataset: str) -> list[str]:
     """The files of a run that come with the kit, relative to the data set."""
-    names = [f"{name}.safetensors" for name in ("classifier", "judge-a", "judge-b")] + ["cutoffs.json"]
+    names = [f"{name}.safetensors" for name in ("classifier", "judge-a", "judge-b")]
+    names += ["cutoffs.json", "errors.json"]
     for model, features in settings["datasets"][dataset]["chains"].items():
         home = f"{model}/seed{settings['seeds'][0]}"
         names += [f"{home}/{name}.safetensors" for name in ("generator", "discriminator" if model == "gan" else "encoder")]

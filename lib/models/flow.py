@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class Coupling(nn.Module):
     """Scales and shifts half of the values by what the other half says; which half, a fixed permutation decides."""
 
-    def __init__(self, dim: int, seed: int, hidden: int = 256) -> None:
+    def __init__(self, dim: int, seed: int, hidden: int = 192) -> None:
         super().__init__()
         self.register_buffer("order", torch.randperm(dim, generator=torch.Generator().manual_seed(seed)))
         self.register_buffer("back", self.order.argsort())
