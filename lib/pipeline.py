@@ -5,8 +5,10 @@ The Snakefile calls ``python -m lib.pipeline run NOTEBOOK ...`` once per stage; 
 
 import argparse
 import ast
+import base64
 import fcntl
 import hashlib
+import io
 import json
 import os
 import platform
@@ -314,7 +316,8 @@ def publish(profile: str, datasets: list[str]) -> None:
         ship_dataset(made / dataset / "dataset.npz", SHIPPED / dataset / "dataset.npz", dataset)
         for path in sorted((made / "executed").glob(f"*-{dataset}*.ipynb")):
             if is_headline(path.stem, settings, dataset):
-                copy(path, made / "notebooks" / path.name)
+                with replacing(made / "notebooks" / path.name) as temporary:
+                    temporary.write_text(lighter(path.read_text()))
     insert(ROOT / "README.md", excerpt(made))
 
 
@@ -361,6 +364,19 @@ def ship_dataset(source: Path, target: Path, dataset: str) -> None:
     whole = data.load(source)
     rows = [*np.flatnonzero(whole.train)[: sizes["N_TRAIN"]], *np.flatnonzero(~whole.train)[: sizes["N_TEST"]]]
     data.save(target, whole.rows(np.array(rows)))
+
+
+def lighter(notebook: str) -> str:
+    """The executed notebook with its figures in 256 colours each: sheets of faces take a third of the space."""
+    from PIL import Image
+
+    book = json.loads(notebook)
+    for output in [output for cell in book["cells"] for output in cell.get("outputs", [])]:
+        if "image/png" in output.get("data", {}):
+            whole = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"]))).convert("RGB")
+            whole.quantize(256).save(small := io.BytesIO(), "png", optimize=True)
+            output["data"]["image/png"] = base64.b64encode(small.getvalue()).decode()
+    return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
 
 
 def copy(source: Path, target: Path) -> None:

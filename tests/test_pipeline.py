@@ -1,12 +1,16 @@
 """Profiles and parameters are refused in one sentence before a kernel starts."""
 
+import base64
+import io
 import json
 import shutil
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from lib import pipeline, report, runs
 from lib.pipeline import check_parameters, load_profile, main, parameters, parameters_of
@@ -168,3 +172,16 @@ def test_the_results_lock_is_exclusive(results):
 
     with pipeline.alone(results), (results / ".lock").open("w") as second, pytest.raises(BlockingIOError):
         fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_published_figures_take_less_space_and_look_the_same():
+    rng = np.random.default_rng(0)
+    smooth = Image.fromarray(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)).resize((300, 300))
+    smooth.save(png := io.BytesIO(), "png")
+    output = {"output_type": "display_data", "data": {"image/png": base64.b64encode(png.getvalue()).decode()}}
+    book = json.dumps({"cells": [{"cell_type": "markdown", "source": []}, {"cell_type": "code", "outputs": [output]}]})
+    small = pipeline.lighter(book)
+    assert len(small) < 0.7 * len(book)
+    data = json.loads(small)["cells"][1]["outputs"][0]["data"]["image/png"]
+    again = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")).astype(float)
+    assert abs(again - np.asarray(smooth)).mean() < 8
