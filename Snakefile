@@ -194,7 +194,8 @@ rule report:
     input:
         [f"{cell}/{file}" for cell in CELLS for file in ("metrics-evaluate.csv", "attacks-attack.csv")],
     output:
-        *(f"{HOME}/{name}.csv" for name in ("metrics", "attacks", "costs")),
+        # Updated, not made anew: the rows of data sets that are not run now stay.
+        *(update(f"{HOME}/{name}.csv") for name in ("metrics", "attacks", "costs")),
         *(f"{HOME}/tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md")),
         *(f"{HOME}/figures/{dataset}/{name}.png" for dataset in DATASETS for name in FIGURES),
         f"{HOME}/report.html",
@@ -209,6 +210,6 @@ rule manifest:
     input:
         rules.report.output,
     output:
-        f"{HOME}/manifest.json",
+        update(f"{HOME}/manifest.json"),
     shell:
         f"{sys.executable} -m lib.pipeline manifest --profile {PROFILE}"

@@ -78,10 +78,13 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def ordered(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows in the order of chains, and within a chain of methods as a reader expects them."""
-    rank = {name: number for number, name in enumerate(METHOD_ORDER)}
+    """Rows in the order of data sets and chains, and within a chain of methods as a reader expects them."""
+    ranks = {
+        name: {word: number for number, word in enumerate(words)}
+        for name, words in (("dataset", DOMAINS), ("method", METHOD_ORDER))
+    }
     by = [*CHAIN, "method"]
-    return frame.sort_values(by, key=lambda c: c.map(rank) if c.name == "method" else c, ignore_index=True)
+    return frame.sort_values(by, key=lambda c: c.map(ranks[c.name]) if c.name in ranks else c, ignore_index=True)
 
 
 def wide(metrics: pd.DataFrame, names: list[str]) -> pd.DataFrame:
@@ -122,14 +125,13 @@ def headline(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) 
     column("inception score", "IS", ".2f")
     column("preservation L1", "preservation L1", ".4f")
     searched = attacks[attacks.attack.eq("latent search") & attacks.judge.eq("exact") & attacks.metric.eq("success")]
-    budgets = sorted(searched.budget.unique(), key=lambda text: float(text.split()[1].rstrip(",")))
-    middle = budgets[len(budgets) // 2] if budgets else ""
-    success = searched[searched.budget.eq(middle)].set_index(keys).value
+    radii = searched.budget.str.split(",").str[0]  # "radius 2, 20 steps, 2 runs": steps and runs differ by data set
+    ascending = sorted(radii.unique(), key=lambda text: float(text.split()[1]))
+    middle = ascending[len(ascending) // 2] if ascending else ""
+    success = searched[radii.eq(middle)].set_index(keys).value
     seconds = costs[costs.stage.isin(["unlearn", "gold", "pretrain"])].set_index(keys).seconds
     rows = list(table[keys].itertuples(index=False, name=None))
-    table[f"attack success, {middle.split(',')[0]} (%)"] = [
-        f"{100 * success[k]:.0f}" if k in success else "-" for k in rows
-    ]
+    table[f"attack success, {middle} (%)"] = [f"{100 * success[k]:.0f}" if k in success else "-" for k in rows]
     spent = [trained_as(*row) for row in rows]
     table["training seconds"] = [f"{seconds[key]:.0f}" if key in seconds else "-" for key in spent]
     return ordered(table.drop(columns="seed"))
@@ -193,8 +195,9 @@ def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
 
 def removal_quality(metrics: pd.DataFrame) -> Figure:
     """Each method's ratio against its distance to feature-free real images, one panel a chain of one data set."""
-    free = next(name for name in matching(metrics, "FD-") if name.endswith("to feature-free"))
-    table = wide(metrics[metrics.method.isin(METHOD_ORDER)], ["ratio exact", free])
+    compared = metrics[metrics.method.isin(METHOD_ORDER)]  # a floor may come from fewer images, under a name of its own
+    free = next(name for name in matching(compared, "FD-") if name.endswith("to feature-free"))
+    table = wide(compared, ["ratio exact", free])
     points = {
         " ".join(chain): {row.method: (100 * row["ratio exact"], row[free]) for _, row in part.iterrows()}
         for chain, part in table.groupby(["model", "feature"], sort=False)
