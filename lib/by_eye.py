@@ -74,9 +74,11 @@ def assemble(network: Lite0, seen: Tensor, heads: list[LinearJudge], size: int, 
 def fit_eye_judge(images: Tensor, labels: np.ndarray, view: tuple[int, int], seed: int, device: torch.device) -> EyeJudge:
     """A judge of float images (N, 3, size, size) in [-1, 1] and their labels, bool (N, outputs), from one of ``VIEWS``.
 
-    Raises ValueError when a label has fewer than ten samples of either kind, FileNotFoundError when the archive with
-    Lite0's weights is missing and cannot be downloaded.
+    Raises ValueError for fewer than 65 samples, or fewer than ten with a label or without it; FileNotFoundError when the
+    archive with Lite0's weights is missing and cannot be downloaded.
     """
+    if len(images) <= COMPONENTS:
+        raise ValueError(f"there are only {len(images)} labelled samples: label at least {COMPONENTS + 1}.")
     network = load_lite0(device)
     seen = views(network, images, view)
     heads = [fit(seen, column, seed) for column in labels.T]

@@ -32,28 +32,27 @@ class Squares(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def squares():
-    """Eighty squares and what they show, bool (80, 2): to the left, bright."""
-    z = torch.from_numpy(np.random.default_rng(0).standard_normal((80, 2))).float()
+    """A hundred and twenty squares and what they show, bool (120, 2): to the left, bright."""
+    z = torch.from_numpy(np.random.default_rng(0).standard_normal((120, 2))).float()
     return Squares()(z), (z > 0).numpy()
 
 
 @pytest.fixture(scope="module")
 def judge(squares):
-    return fit_eye_judge(squares[0][:60], squares[1][:60], VIEW, 0, CPU)
+    return fit_eye_judge(squares[0][:90], squares[1][:90], VIEW, 0, CPU)
 
 
 def test_a_judge_sees_what_was_labelled(squares, judge):
-    left, bright = held_out(judge, squares[0][60:], squares[1][60:])
+    left, bright = held_out(judge, squares[0][90:], squares[1][90:])
     for errors in (left, bright):
         assert errors.true_positives == errors.positives > 0
         assert errors.false_positives == 0
 
 
 def test_features_have_unit_variance_and_end_in_the_logits(squares, judge):
-    reading = read(judge, squares[0][:60])
-    assert reading.features.shape == (60, COMPONENTS + 2)
-    # sixty images span 59 directions; a component of none is noise divided by its own spread
-    np.testing.assert_allclose(reading.features[:, :50].std(0, ddof=1), 1, atol=1e-2)
+    reading = read(judge, squares[0][:90])
+    assert reading.features.shape == (90, COMPONENTS + 2)
+    np.testing.assert_allclose(reading.features.std(0, ddof=1), 1, atol=1e-2)
     np.testing.assert_allclose(reading.features[:, -2:] * judge.spread[-2:].numpy(), reading.logits, atol=1e-4)
 
 
@@ -64,9 +63,14 @@ def test_a_judge_passes_gradients_to_the_image_and_not_to_its_weights(squares, j
     assert not any(weight.requires_grad for weight in judge.parameters())
 
 
+def test_too_few_samples_are_refused(squares):
+    with pytest.raises(ValueError, match="only 60 labelled samples: label at least 65"):
+        fit_eye_judge(squares[0][:60], squares[1][:60], VIEW, 0, CPU)
+
+
 def test_errors_are_those_of_samples_not_seen(squares):
     images, truth = squares
-    noise = np.random.default_rng(1).random(80) < 0.5
+    noise = np.random.default_rng(1).random(120) < 0.5
     aucs, errors = cross_validated(images, np.stack([truth[:, 0], noise], 1), VIEW, 0, CPU)
     assert aucs[0] == 1
     assert errors[0].false_positives == 0
@@ -87,12 +91,12 @@ def test_samples_labelled_by_eye_are_the_test_rows(tmp_path, monkeypatch):
     from lib.by_eye import ANNOTATED
     from lib.latent import latents, stream
 
-    z = latents(60, 2, stream(ANNOTATED, "label"))
+    z = latents(90, 2, stream(ANNOTATED, "label"))
     marks = [["unsure", "1"] if i == 7 else [str(int(v > 0)) for v in row] for i, row in enumerate(z.tolist())]
     rows = [",".join([str(i), *mark]) for i, mark in enumerate(marks)]
     (tmp_path / "labels.csv").write_text("\n".join(["index,left,bright", *rows]) + "\n")
     dataset = read_labelled(generator, tmp_path / "labels.csv", 20, 3, CPU)
-    assert dataset.images.shape == (79, 3, 64, 64)  # the unsure sample is left out
+    assert dataset.images.shape == (109, 3, 64, 64)  # the unsure sample is left out
     assert dataset.train.sum() == 20
     fresh = latents(20, 2, stream(3, "data"))
     assert (dataset.table["left"][:20] == (fresh[:, 0] > 0).numpy()).mean() > 0.9
