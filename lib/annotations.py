@@ -27,11 +27,12 @@ def read(path: Path, feature: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def features(path: Path) -> list[str]:
-    """The features that a file has labels of. Raises FileNotFoundError."""
+    """The features that a file has labels of; none unless its first column is ``index``. Raises FileNotFoundError."""
     if not path.is_file():
         raise FileNotFoundError(f"{shown(path)} is missing: restore it with `git checkout -- data/annotations`.")
     with path.open(newline="") as file:
-        return next(csv.reader(file), [""])[1:]
+        first, *names = next(csv.reader(file), [""])
+    return names if first == "index" else []
 
 
 def column(path: Path, feature: str) -> dict[int, str]:
@@ -40,8 +41,9 @@ def column(path: Path, feature: str) -> dict[int, str]:
     Raises FileNotFoundError for a missing file and ValueError, naming the line, for a feature without a column, an
     index that is no number or comes twice, and a label other than these three.
     """
-    if feature not in features(path):
-        raise ValueError(f"{shown(path)} has no labels of {feature!r}: choose one of {', '.join(features(path))}.")
+    known = features(path)
+    if feature not in known:
+        raise ValueError(f"{shown(path)} has no labels of {feature!r}: choose one of {', '.join(known)}.")
     labels: dict[int, str] = {}
     with path.open(newline="") as file:
         reader = csv.DictReader(file)

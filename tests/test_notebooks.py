@@ -62,7 +62,7 @@ def test_stored_notebooks_are_small_and_clean(path):
     assert len(text) < 1_000_000
     assert not re.search(r'[" (](/work|/tmp|/root|/home|/Users)/', text)
     for cell in cells(path, "code"):
-        assert len(cell["source"]) <= (30 if "imports" in cell["metadata"].get("tags", []) else 25)
+        assert len(cell["source"]) <= 25
         for output in cell["outputs"]:
             assert output["output_type"] != "error"
             assert output.get("name") != "stderr"
