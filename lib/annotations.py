@@ -57,6 +57,13 @@ def column(path: Path, feature: str) -> dict[int, str]:
     return labels
 
 
+def matrix(path: Path) -> dict[int, list[float]]:
+    """index -> one number a feature of the file: 1, 0, or NaN for unsure. Raises as ``column``."""
+    columns = [column(path, feature) for feature in features(path)]
+    numbers = {"0": 0.0, "1": 1.0, "unsure": np.nan}
+    return {index: [numbers[labels[index]] for labels in columns] for index in columns[0]}
+
+
 class Repeat(NamedTuple):
     """Two looks at the same samples. differ: how many of those with a 0 or 1 both times changed; sure: how many these
     are; unsure: how many were unsure once or twice."""

@@ -72,8 +72,9 @@ def assemble(network: Lite0, seen: Tensor, heads: list[LinearJudge], size: int, 
 
 
 def fit_eye_judge(images: Tensor, labels: np.ndarray, view: tuple[int, int], seed: int, device: torch.device) -> EyeJudge:
-    """A judge of float images (N, 3, size, size) in [-1, 1] and their labels, bool (N, outputs), from one of ``VIEWS``.
+    """A judge of float images (N, 3, size, size) in [-1, 1] and their labels, from one of ``VIEWS``.
 
+    labels: float (N, outputs), 1 or 0, NaN where the eye was unsure; such a sample teaches nothing about that label.
     Raises ValueError for fewer than 65 samples, or fewer than ten with a label or without it; FileNotFoundError when the
     archive with Lite0's weights is missing and cannot be downloaded.
     """
@@ -81,7 +82,7 @@ def fit_eye_judge(images: Tensor, labels: np.ndarray, view: tuple[int, int], see
         raise ValueError(f"there are only {len(images)} labelled samples: label at least {COMPONENTS + 1}.")
     network = load_lite0(device)
     seen = views(network, images, view)
-    heads = [fit(seen, column, seed) for column in labels.T]
+    heads = [fit(seen[sure], column[sure] == 1, seed) for column in labels.T for sure in [np.isfinite(column)]]
     return assemble(network.cpu(), torch.from_numpy(seen), heads, images.shape[-1], view).to(device)
 
 
@@ -94,25 +95,26 @@ def views(network: Lite0, images: Tensor, view: tuple[int, int]) -> np.ndarray:
 def cross_validated(
     images: Tensor, labels: np.ndarray, view: tuple[int, int], seed: int, device: torch.device
 ) -> tuple[list[float], list[Errors]]:
-    """For each label the area under the ROC curve and the errors of judges of this view that had not seen the sample."""
+    """For each label the area under the ROC curve and the errors of judges of this view that had not seen the sample.
+
+    Arguments as of ``fit_eye_judge``; samples of which the eye was unsure are not counted.
+    """
     seen = views(load_lite0(device), images, view)
-    found = [cross_validate(seen, column, seed) for column in labels.T]
+    found = [cross_validate(seen[sure], column[sure] == 1, seed) for column in labels.T for sure in [np.isfinite(column)]]
     return [validation.auc for validation in found], [validation.errors() for validation in found]
 
 
 def read_labelled(generator: nn.Module, file: Path, n_train: int, seed: int, device: torch.device) -> Dataset:
     """Samples of a generator as its data set: ``n_train`` fresh ones for training, and for testing those labelled by eye.
 
-    The table holds the columns of ``file``; a test row has the labels of the eye and is sure of all of them, a training row
+    The table holds the columns of ``file``; a test row has the labels of the eye, NaN where it was unsure, a training row
     has those of a judge fitted to the test rows. Raises as ``annotations.column`` and ``fit_eye_judge``.
     """
-    names = annotations.features(file)
-    columns = [annotations.column(file, name) for name in names]
-    sure = [i for i in columns[0] if all(column[i] != "unsure" for column in columns)]
-    labels = np.array([[column[i] == "1" for column in columns] for i in sure])
-    z = prior(generator, max(sure) + 1, stream(ANNOTATED, "label"))[sure]
+    labels = annotations.matrix(file)
+    z = prior(generator, max(labels) + 1, stream(ANNOTATED, "label"))[list(labels)]
     seen, fresh = sample(generator, z), sample(generator, prior(generator, n_train, stream(seed, "data")))
-    judge = fit_eye_judge(seen, labels, VIEWS["classifier"], seed, device)
-    said = np.concatenate([read(judge, fresh).logits > 0, labels]).astype(np.float32)
-    table = dict(zip(names, said.T, strict=True))
+    by_eye = np.array(list(labels.values()), np.float32)
+    judge = fit_eye_judge(seen, by_eye, VIEWS["classifier"], seed, device)
+    said = np.concatenate([(read(judge, fresh).logits > 0).astype(np.float32), by_eye])
+    table = dict(zip(annotations.features(file), said.T, strict=True))
     return Dataset(to_uint8(torch.cat([fresh, seen])), table, np.arange(len(said)) < n_train)

@@ -6,12 +6,14 @@ downstream sees images as float32 (N, C, H, W) in [-1, 1].
 
 import gzip
 import hashlib
+import io
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn.functional import pad
 
 from lib.files import replacing
@@ -84,6 +86,15 @@ def to_float(images: np.ndarray) -> torch.Tensor:
 def to_uint8(images: torch.Tensor) -> np.ndarray:
     """float (N, C, H, W) in [-1, 1] -> uint8."""
     return images.add(1).mul(127.5).round_().clamp_(0, 255).byte().cpu().numpy()
+
+
+def jpeg(images: torch.Tensor, quality: int) -> torch.Tensor:
+    """float images (N, 3, H, W) in [-1, 1] after JPEG compression of this quality, 1..95."""
+    squeezed = np.empty((len(images), *images.shape[2:], 3), np.uint8)
+    for image, place in zip(to_uint8(images).transpose(0, 2, 3, 1), squeezed, strict=True):
+        Image.fromarray(image).save(file := io.BytesIO(), "jpeg", quality=quality)
+        place[:] = Image.open(file)
+    return to_float(np.ascontiguousarray(squeezed.transpose(0, 3, 1, 2)))
 
 
 def check_images(images: torch.Tensor, channels: int = 1, size: int = 32) -> None:

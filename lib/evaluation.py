@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib import metrics
+from lib import lite0, metrics
 from lib.data import Table
 from lib.domains import DOMAINS, Domain, attributes, codes, shares
 from lib.features import FEATURES, rule
 from lib.judges import Reading, load_judge, read
+from lib.lite0 import Lite0
 from lib.metrics import Errors, Interval
 from lib.runs import find
 
@@ -154,6 +155,30 @@ def preservation_rows(seen: Seen, before: Seen, distance: np.ndarray, edges: lis
         if band.n >= 2:
             rows.append(row(f"preservation L1 {band.low:+g}..{band.high:+g}", band.interval, band.n, "by proj(z) - t"))
     return rows
+
+
+def likeness_rows(before: Tensor, faces: dict[str, Tensor], network: Lite0) -> list[dict]:
+    """How much each method's images show the same as ``before``: mean cosine of Lite0's pooled features, 1 for the same.
+
+    before, faces: images (N, 3, H, W) in [-1, 1] of the same latents.
+    """
+    known = lite0.features(network, before)
+    rows = []
+    for name, images in faces.items():
+        cosine = metrics.feature_cosine(known, lite0.features(network, images))
+        protocol = "cosine of Lite0's pooled features, latents without the feature in G0"
+        rows.append({"method": name} | row("likeness", metrics.mean_interval(cosine), len(cosine), protocol))
+    return rows
+
+
+def full_size_rows(seen: Seen) -> list[dict]:
+    """Share of full-size images, judged after downsampling, that show the feature."""
+    n = len(seen.exact)
+    verdicts = {"exact": seen.exact, "B": seen.b}
+    protocol = "1024 px, area-downsampled for the judge; latents with the feature in G0's read-out"
+    return [
+        row(f"ratio {name}, full size", metrics.wilson(int(said.sum()), n), n, protocol) for name, said in verdicts.items()
+    ]
 
 
 def drift_rows(seen: Seen, before: Seen, domain: Domain) -> list[dict]:

@@ -56,13 +56,17 @@ def require_both(has_feature: Tensor) -> None:
         raise ValueError("every labelled sample has the feature: label samples without it as well.")
 
 
-def target_vector(z: Tensor, has_feature: Tensor) -> Tensor:
+def target_vector(z: Tensor, has_feature: Tensor, leading: int | None = None) -> Tensor:
     """z_e = mean of the latents with the feature minus mean of those without (Radford et al., 2016), as (d,).
 
-    z: (N, d); has_feature: bool (N,). Raises ValueError when one of the two groups is empty.
+    z: (N, d); has_feature: bool (N,). With ``leading`` all but the first so many coordinates of z_e are zero: of latents
+    sorted by how much they show. Raises ValueError when one of the two groups is empty.
     """
     require_both(has_feature)
-    return z[has_feature].mean(0) - z[~has_feature].mean(0)
+    vector = z[has_feature].mean(0) - z[~has_feature].mean(0)
+    if leading:
+        vector[leading:] = 0
+    return vector
 
 
 def mean_threshold(z: Tensor, vector: Tensor) -> float:
@@ -70,21 +74,28 @@ def mean_threshold(z: Tensor, vector: Tensor) -> float:
     return float(projection(z, vector).mean())
 
 
-def calibrated_threshold(z: Tensor, has_feature: Tensor, vector: Tensor, residual: float = 0.01) -> float:
-    """The largest t at which editing is expected to leave no more than ``residual`` of the samples with the feature.
+def expected_left(z: Tensor, has_feature: Tensor, vector: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds t (n,), ascending, and the share of the samples expected to have the feature after editing beyond each.
 
     P(feature | projection) is read off held-out labels by logistic regression on the projection and its square: smooth,
     and less noisy than isotonic regression where positives are rare. The edit turns a projection p into min(p, t), so
-    the expected share left is the mean of that curve at min(p, t).
-
-    Raises ValueError where no t that spares one latent in fifty gets there: the direction does not carry the feature.
+    the expected share left is the mean of that curve at min(p, t). Every t spares at least one latent in fifty.
     """
     proj = projection(z, vector).double().numpy()
     curve = LogisticRegression(C=1e6).fit(np.stack([proj, proj**2], 1), has_feature.numpy())
-    candidates = np.quantile(proj, np.linspace(0, 1, 201))
-    edited = np.minimum(proj, candidates[:, None])
+    thresholds = np.quantile(proj, np.linspace(0.02, 1, 197))
+    edited = np.minimum(proj, thresholds[:, None])
     left = curve.predict_proba(np.stack([edited, edited**2], -1).reshape(-1, 2))[:, 1].reshape(edited.shape).mean(1)
-    enough = candidates[(left <= residual) & (np.arange(len(candidates)) >= 4)]
+    return thresholds, left
+
+
+def calibrated_threshold(z: Tensor, has_feature: Tensor, vector: Tensor, residual: float = 0.01) -> float:
+    """The largest t at which editing is expected to leave no more than ``residual`` of the samples with the feature.
+
+    Raises ValueError where no t that spares one latent in fifty gets there: the direction does not carry the feature.
+    """
+    thresholds, left = expected_left(z, has_feature, vector)
+    enough = thresholds[left <= residual]
     if not len(enough):
         raise ValueError(
             f"no threshold along this direction leaves as little as {residual:g} of the samples with the feature "
@@ -158,11 +169,11 @@ def angle_cosine(a: Tensor, b: Tensor) -> float:
     return float(torch.nn.functional.cosine_similarity(a, b, dim=0))
 
 
-def split_half_cosine(z: Tensor, has_feature: Tensor, seed: int) -> float:
+def split_half_cosine(z: Tensor, has_feature: Tensor, seed: int, leading: int | None = None) -> float:
     """Cosine between the target vectors of two random halves of the labelled samples: 1 without label noise."""
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(z)))
     first, second = order[: len(z) // 2], order[len(z) // 2 :]
-    return angle_cosine(target_vector(z[first], has_feature[first]), target_vector(z[second], has_feature[second]))
+    return angle_cosine(*(target_vector(z[half], has_feature[half], leading) for half in (first, second)))
 
 
 def random_vector(dim: int, norm: float, seed: int) -> Tensor:

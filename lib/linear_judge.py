@@ -1,11 +1,11 @@
-"""A judge for a few hundred labels: logistic regression on standardised features of a pre-trained network."""
+"""A judge for a few hundred labels: ridge regression on standardised features of a pre-trained network."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from lib.metrics import Errors
 from lib.weights import load_module, save_module
 
 KIND = "linear-judge"
-STRENGTHS = (1.0, 10.0, 100.0)  # inverse penalties to choose from, for features scaled to unit length on average
+PENALTIES = np.logspace(-3, 1, 5)  # to choose from, for features scaled to unit length on average
 FOLDS = 5
 
 
@@ -34,10 +34,10 @@ class LinearJudge(nn.Module):
 
 
 def fit(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> LinearJudge:
-    """The judge of features (N, d) and bool labels (N,), its penalty chosen by cross-validated log-likelihood.
+    """The judge of features (N, d) and bool labels (N,), its penalty chosen by the squared error on samples left out.
 
     The threshold is where held-out samples are said to have the feature as often as they are labelled so: a penalised
-    judge of a rare feature reaches probability 1/2 on few of those that have it.
+    judge of a rare feature reaches the middle between no and yes on few of those that have it.
 
     Raises ValueError unless there are at least ten samples of each kind, so that every fold holds some of both.
     """
@@ -54,16 +54,14 @@ def fit(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> LinearJudge:
     kept = power > 1e-9 * power[-1]
     power, axes = power[kept] ** 0.5, axes[:, kept]
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    search = LogisticRegressionCV(
-        Cs=STRENGTHS, cv=folds, l1_ratios=(0,), scoring="neg_log_loss", max_iter=2000, tol=1e-6, use_legacy_attributes=False
-    ).fit(axes * power, labels)
-    model = LogisticRegression(C=search.C_, max_iter=2000, tol=1e-6)
+    ridge = RidgeClassifierCV(PENALTIES).fit(axes * power, labels)
+    model = RidgeClassifier(float(ridge.alpha_))
     held_out = cross_val_predict(model, axes * power, labels, cv=folds, method="decision_function")
     threshold = np.sort(held_out)[-labels.sum() :][0]
     judge = LinearJudge(len(mean))
     judge.mean.copy_(torch.from_numpy(mean))
-    judge.weight.copy_(torch.from_numpy(standard.T @ (axes @ (search.coef_[0] / power)) / scale))
-    judge.bias.fill_(float(search.intercept_[0] - threshold))
+    judge.weight.copy_(torch.from_numpy(standard.T @ (axes @ (ridge.coef_.ravel() / power)) / scale))
+    judge.bias.fill_(float(np.ravel(ridge.intercept_)[0] - threshold))
     return judge
 
 

@@ -309,11 +309,14 @@ def refresh() -> None:
 
 def publish(profile: str, datasets: list[str]) -> None:
     """Ship what a finished run made: weights to data/pretrained/, headline notebooks, and the README's table."""
+    from lib.domains import DOMAINS
+
     made, settings = results_root() / profile, load_profile(profile)
     for dataset in some(settings, datasets):
         for name in shipped_files(settings, dataset):
             copy(made / dataset / name, SHIPPED / dataset / name)
-        ship_dataset(made / dataset / "dataset.npz", SHIPPED / dataset / "dataset.npz", dataset)
+        if not DOMAINS[dataset].by_eye:
+            ship_dataset(made / dataset / "dataset.npz", SHIPPED / dataset / "dataset.npz", dataset)
         for path in sorted((made / "executed").glob(f"*-{dataset}*.ipynb")):
             if is_headline(path.stem, settings, dataset):
                 with replacing(made / "notebooks" / path.name) as temporary:
@@ -344,15 +347,24 @@ def excerpt(made: Path) -> str:
 
 
 def shipped_files(settings: dict, dataset: str) -> list[str]:
-    """The files of a run that come with the kit, relative to the data set."""
-    names = [f"{name}.safetensors" for name in ("classifier", "judge-a", "judge-b")]
-    names += ["cutoffs.json", "errors.json"]
+    """The files of a run that come with the kit, relative to the data set.
+
+    Not those that hold weights which somebody else published: they are fetched where they are needed.
+    """
+    from lib.domains import DOMAINS
+
+    domain, seed = DOMAINS[dataset], settings["seeds"][0]
+    names = ["cutoffs.json", "errors.json"]
+    names += [] if domain.by_eye else [f"{name}.safetensors" for name in ("classifier", "judge-a", "judge-b")]
     for model, features in settings["datasets"][dataset]["chains"].items():
-        home = f"{model}/seed{settings['seeds'][0]}"
-        names += [f"{home}/{name}.safetensors" for name in ("generator", "discriminator" if model == "gan" else "encoder")]
+        home, own = f"{model}/seed{seed}", model not in domain.generators
+        companion = "discriminator" if model == "gan" else "encoder"
+        names += [f"{home}/{name}.safetensors" for name in ("generator", companion) if own]
         for feature in features:
             names += [f"{home}/{feature}/{name}" for name in ("direction.safetensors", "judge.json")]
-            names += [f"{home}/{feature}/{method}/generator.safetensors" for method in ("gold", *settings["methods"])]
+            names += [
+                f"{home}/{feature}/{method}/generator.safetensors" for method in ("gold", *settings["methods"]) if own
+            ]
     return names
 
 

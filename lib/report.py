@@ -19,6 +19,7 @@ from lib.runs import ATTACKS, COSTS, METRICS, find, read_rows, write_rows
 METHOD_ORDER = ("original", "oracle edit", "rejection", "literal", "exact", "gold retrain")
 CHAIN = ["dataset", "model", "feature"]
 FREE = "FD-.* to feature-free"
+FULL_SIZE = ("ratio exact, full size", "ratio B, full size")
 
 
 def gather(folder: Path, published: Path) -> list[str]:
@@ -173,12 +174,12 @@ def build_tables(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFra
         "generators": wide(trained, trained.metric.unique().tolist()),
         "directions": wide(metrics[metrics.method.eq("direction")], matching(metrics[metrics.method.eq("direction")], "")),
         "removal": metrics[
-            metrics.metric.isin(["ratio exact", "ratio B", "ratio B corrected", "miss rate", "creation rate"])
+            metrics.metric.isin(["ratio exact", "ratio B", "ratio B corrected", "miss rate", "creation rate", *FULL_SIZE])
         ][[*CHAIN, "method", "metric", "value", "low", "high", "n"]],
         "quality": wide(
             metrics, [*matching(metrics, "inception", "FD-", "KID-", "FID-"), "precision", "recall", "density", "coverage"]
         ),
-        "preservation": wide(metrics, matching(metrics, "preservation")),
+        "preservation": wide(metrics, matching(metrics, "preservation", "likeness")),
         "drift": wide(metrics, matching(metrics, "drift")),
         "attacks": attack_table(attacks),
         "costs": cost_table(costs),

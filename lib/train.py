@@ -129,10 +129,10 @@ def check_finite(losses: dict[str, float], i: int, checkpoint: Path | None) -> N
             raise FloatingPointError(f"loss {name!r} became {value} at step {i}; {kept}: lower the learning rate.")
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 where it is the faster choice: on GPUs, and on CPUs with hardware for it."""
+def autocast(device: torch.device, wanted: bool = True) -> torch.autocast:
+    """bfloat16 where it is the faster choice: on GPUs, and on CPUs with hardware for it. Float32 if it is not wanted."""
     fast = device.type == "cuda" or (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return torch.autocast(device.type, torch.bfloat16, enabled=bool(fast))
+    return torch.autocast(device.type, torch.bfloat16, enabled=bool(wanted and fast))
 
 
 def set_rate(optimiser: Optimizer, rate: float) -> None:
@@ -357,11 +357,14 @@ def unlearn(
     """A fine-tuned copy of the generator that shows G0(ẑ) at z; the original stays as it is.
 
     The loss is ``losses.loss_total`` with the edit as teacher, on fresh latents at every step; Adam, the rate falling along
-    a cosine. Batch-norm statistics stay frozen (eval mode), so that teacher and student differ by their weights alone.
+    a cosine. Batch-norm statistics stay frozen (eval mode), so that teacher and student differ by their weights alone; so
+    do the parts that the generator names in ``frozen``, if any.
     """
     original = generator.to(device).eval()
     unlearned = copy.deepcopy(original).to(memory_format=torch.channels_last).requires_grad_(True)
-    adam = torch.optim.Adam(unlearned.parameters(), rate, (0.9, 0.99))
+    for part in getattr(original, "frozen", ()):
+        unlearned.get_submodule(part).requires_grad_(False)
+    adam = torch.optim.Adam([weight for weight in unlearned.parameters() if weight.requires_grad], rate, (0.9, 0.99))
     edit = edit.to(device)
 
     def step(i: int) -> dict[str, Tensor]:

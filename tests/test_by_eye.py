@@ -32,9 +32,9 @@ class Squares(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def squares():
-    """A hundred and twenty squares and what they show, bool (120, 2): to the left, bright."""
+    """A hundred and twenty squares and what they show, 1 or 0, (120, 2): to the left, bright."""
     z = torch.from_numpy(np.random.default_rng(0).standard_normal((120, 2))).float()
-    return Squares()(z), (z > 0).numpy()
+    return Squares()(z), (z > 0).float().numpy()
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def judge(squares):
 
 
 def test_a_judge_sees_what_was_labelled(squares, judge):
-    left, bright = held_out(judge, squares[0][90:], squares[1][90:])
+    left, bright = held_out(judge, squares[0][90:], squares[1][90:] == 1)
     for errors in (left, bright):
         assert errors.true_positives == errors.positives > 0
         assert errors.false_positives == 0
@@ -70,7 +70,7 @@ def test_too_few_samples_are_refused(squares):
 
 def test_errors_are_those_of_samples_not_seen(squares):
     images, truth = squares
-    noise = np.random.default_rng(1).random(120) < 0.5
+    noise = (np.random.default_rng(1).random(120) < 0.5).astype(np.float32)
     aucs, errors = cross_validated(images, np.stack([truth[:, 0], noise], 1), VIEW, 0, CPU)
     assert aucs[0] == 1
     assert errors[0].false_positives == 0
@@ -96,11 +96,26 @@ def test_samples_labelled_by_eye_are_the_test_rows(tmp_path, monkeypatch):
     rows = [",".join([str(i), *mark]) for i, mark in enumerate(marks)]
     (tmp_path / "labels.csv").write_text("\n".join(["index,left,bright", *rows]) + "\n")
     dataset = read_labelled(generator, tmp_path / "labels.csv", 20, 3, CPU)
-    assert dataset.images.shape == (109, 3, 64, 64)  # the unsure sample is left out
+    assert dataset.images.shape == (110, 3, 64, 64)
     assert dataset.train.sum() == 20
     fresh = latents(20, 2, stream(3, "data"))
     assert (dataset.table["left"][:20] == (fresh[:, 0] > 0).numpy()).mean() > 0.9
-    assert dataset.table["bright"][20:].tolist() == [float(m[1]) for i, m in enumerate(marks) if i != 7]
+    assert dataset.table["bright"][20:].tolist() == [float(bright) for _, bright in marks]
+    unsure = np.isnan(dataset.table["left"])
+    assert np.flatnonzero(unsure).tolist() == [27]
+
+
+def test_an_unsure_label_neither_teaches_nor_counts(squares):
+    images, labels = squares
+    wrong, unsure = labels.copy(), labels.copy()
+    wrong[:40, 0], unsure[:40, 0] = 1 - labels[:40, 0], np.nan
+    left, bright = held_out(fit_eye_judge(images, unsure, VIEW, 0, CPU), images[:40], labels[:40] == 1)
+    assert left.true_positives == left.positives
+    assert bright.true_positives == bright.positives
+    aucs, errors = cross_validated(images, unsure, VIEW, 0, CPU)
+    assert (errors[0].positives + errors[0].negatives, errors[1].positives + errors[1].negatives) == (80, 120)
+    assert aucs[0] == 1
+    assert cross_validated(images, wrong, VIEW, 0, CPU)[0][0] < 0.9  # as wrong labels would have counted
 
 
 @pytest.mark.parametrize(("name", "model"), [("digiface", "gan"), ("ffhq", "mobilestylegan"), ("ffhq", "mobilestylegan-w")])

@@ -40,6 +40,13 @@ def test_target_vector_is_the_difference_of_means_and_flips_with_the_labels():
     assert torch.equal(target_vector(z, ~labels), torch.tensor([-2.0, 0.0]))
 
 
+def test_target_vector_among_leading_coordinates_is_zero_in_the_others():
+    z = torch.tensor([[1.0, 0.0, 5.0], [3.0, 2.0, 7.0], [0.0, 1.0, 1.0]])
+    has = torch.tensor([True, True, False])
+    assert target_vector(z, has, 2).tolist() == [2.0, 0.0, 0.0]
+    assert target_vector(z, has, 3).tolist() == target_vector(z, has).tolist() == [2.0, 0.0, 5.0]
+
+
 @pytest.mark.parametrize(("value", "sentence"), [(False, "no labelled sample"), (True, "every labelled sample")])
 def test_target_vector_needs_both_groups(z, value, sentence):
     with pytest.raises(ValueError, match=sentence):

@@ -1,5 +1,6 @@
 """MobileStyleGAN: parity with the original runtime, both ways in (z and w), and the read-out made of it."""
 
+import copy
 import hashlib
 import zipfile
 
@@ -10,23 +11,27 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
 from lib.archives import fetch, member
-from lib.latent import latents, prior, stream
+from lib.latent import Edit, latents, prior, stream
+from lib.metrics import l1
 from lib.models import mobilestylegan
 from lib.models.mobilestylegan import MobileStyleGAN, constants, inverse_haar, pretrained
 from lib.models.readout import (
     Head,
     ReadOut,
+    at_full_size,
     coarser,
     downsampled,
     fit,
     fitted,
     pretrained_read_out,
+    put_back,
     r_squared,
     save_head,
     seen_from_w,
     truncate,
 )
 from lib.runs import shipped
+from lib.train import unlearn
 from lib.weights import load_module, save_module
 
 INSIDE = "random_face/data/"
@@ -154,6 +159,40 @@ def truncated_at(model, psi):
     other.mapping.load_state_dict(model.mapping.state_dict())
     other.average.copy_(model.average)
     return other
+
+
+@torch.no_grad()
+def test_w_is_whitened_along_its_principal_components_the_largest_first(read_out):
+    lengths = seen_from_w(read_out, 3000).colour.norm(dim=1)
+    assert (lengths.diff() <= 1e-6).all()
+    assert lengths[0] > 2 * lengths[64]
+
+
+@torch.no_grad()
+def test_blocks_put_back_make_the_full_image_of_the_network(model, read_out):
+    z = latents(1, 512, 5)
+    torch.testing.assert_close(put_back(read_out, model)(z), model(z))
+    torch.testing.assert_close(at_full_size(read_out, z, 64), downsampled(model, model.to_w(z), 64))
+
+
+@torch.no_grad()
+def test_a_change_of_the_blocks_shows_at_full_size_and_leaves_the_network_as_it_is(model, read_out):
+    z, changed = latents(1, 512, 5), copy.deepcopy(read_out)
+    before = model(z)
+    changed.synthesis.blocks[-1].conv2.depthwise.mul_(0.5)
+    assert l1(put_back(changed, model)(z), before) > 0.01
+    torch.testing.assert_close(model(z), before)
+
+
+@pytest.mark.parametrize("build", [lambda read_out: read_out, lambda read_out: seen_from_w(read_out, 600)])
+def test_unlearning_tunes_only_what_goes_back_into_the_network(read_out, build):
+    generator = build(read_out)
+    unlearned, _ = unlearn(generator, Edit(torch.eye(512)[0], 0.0), 2, 0, torch.device("cpu"), batch=2)
+    same = {
+        name: torch.equal(a, b) for (name, a), b in zip(generator.named_parameters(), unlearned.parameters(), strict=True)
+    }
+    assert all(same[name] for name in same if name.startswith(generator.frozen))
+    assert not all(same[name] for name in same if name.startswith("synthesis"))
 
 
 @torch.no_grad()

@@ -185,3 +185,12 @@ def test_published_figures_take_less_space_and_look_the_same():
     data = json.loads(small)["cells"][1]["outputs"][0]["data"]["image/png"]
     again = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")).astype(float)
     assert abs(again - np.asarray(smooth)).mean() < 8
+
+
+def test_weights_that_others_published_are_not_shipped():
+    chains = {"vae": ["glasses"], "mobilestylegan-w": ["glasses"]}
+    settings = {"seeds": [0], "methods": ["exact"], "datasets": {"ffhq": {"chains": chains}}}
+    own = [f"vae/seed0/{name}" for name in ("generator.safetensors", "encoder.safetensors")]
+    own += [f"vae/seed0/glasses/{name}/generator.safetensors" for name in ("gold", "exact")]
+    found = [f"{model}/seed0/glasses/{name}" for model in chains for name in ("direction.safetensors", "judge.json")]
+    assert sorted(pipeline.shipped_files(settings, "ffhq")) == sorted(["cutoffs.json", "errors.json", *own, *found])

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from lib.models.dcgan import Discriminator, Generator
-from lib.models.readout import ReadOut, ReadOutW
+from lib.models.readout import ReadOut, ReadOutW, at_full_size
 from lib.models.stylegan2 import StyleGAN2
 from lib.models.vae import Decoder, Encoder
+from lib.train import autocast
 from lib.weights import load_module, save_module
 
 GENERATORS: dict[str, type[nn.Module]] = {
@@ -33,9 +34,11 @@ def load_generator(path: Path, model: str, device: torch.device) -> nn.Module:
 
 @torch.no_grad()
 def sample(generator: nn.Module, z: Tensor, batch: int = 250) -> Tensor:
-    """Images of the latents z (N, d), float32 on the CPU, made in batches."""
+    """Images of the latents z (N, d), float32 on the CPU, made in batches; as ``lib.train.autocast`` where the generator
+    says that ``bfloat16`` will do."""
     device = next(generator.parameters()).device
-    return torch.cat([generator(part.to(device)).float().cpu() for part in z.split(batch)]).contiguous()
+    with autocast(device, getattr(generator, "bfloat16", False)):
+        return torch.cat([generator(part.to(device)).float().cpu() for part in z.split(batch)]).contiguous()
 
 
 __all__ = [
@@ -44,7 +47,9 @@ __all__ = [
     "Discriminator",
     "Encoder",
     "Generator",
+    "ReadOut",
     "StyleGAN2",
+    "at_full_size",
     "load_generator",
     "sample",
     "save_generator",

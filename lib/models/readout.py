@@ -6,6 +6,7 @@ becomes a mix of the bands, which starts as the mean over the pixels the wavelet
 from the network's own. Then mixes and convolutions are fitted to the area-downsampled full images.
 """
 
+import copy
 from itertools import pairwise
 from pathlib import Path
 
@@ -68,7 +69,13 @@ class Head(nn.Module):
 
 
 class ReadOut(nn.Module):
-    """Latents z (N, 512) -> RGB images (N, 3, size, size) in [-1, 1], size 64 or 128; ``psi`` as in ``MobileStyleGAN``."""
+    """Latents z (N, 512) -> RGB images (N, 3, size, size) in [-1, 1], size 64 or 128; ``psi`` as in ``MobileStyleGAN``.
+
+    Unlearning leaves the parts named in ``frozen`` alone: the head does not exist in the full network (see ``put_back``).
+    """
+
+    frozen = ("head",)
+    bfloat16 = True  # good enough for a batch of samples, and twice as fast
 
     def __init__(self, size: int = 64, psi: float = PSI) -> None:
         super().__init__()
@@ -85,18 +92,31 @@ class ReadOut(nn.Module):
         return truncated(self.mapping(z), self.average, self.psi)
 
     def synthesize(self, w: Tensor) -> Tensor:
-        """Images (N, 3, size, size) in [-1, 1] of latents w (N, 512), which are taken as they are."""
-        return self.head(self.synthesis(w), w).clamp(-1, 1)
+        """Images (N, 3, size, size) in [-1, 1] of latents w (N, 512), which are taken as they are.
+
+        On a CPU one at a time: a batch leaves the cache, and is half as fast.
+        """
+        parts = w.split(1) if w.device.type == "cpu" else [w]
+        return torch.cat([self.head(self.synthesis(part), part) for part in parts]).clamp(-1, 1)
+
+    def styles(self, z: Tensor) -> Tensor:
+        """The w (N, 512) that the blocks are styled by."""
+        return self.to_w(z)
 
     def forward(self, z: Tensor) -> Tensor:
-        return self.synthesize(self.to_w(z))
+        return self.synthesize(self.styles(z))
 
 
 class ReadOutW(ReadOut):
     """The same generator seen from w: latents (N, 512) are whitened w, which have mean 0 and covariance I as z has.
 
-    ``enter`` maps z to them. The mapping network is passed by: only what makes images of w can be tuned.
+    Their coordinates are the principal components of w, the largest first; a direction is sought among the ``leading``
+    ones, since the others, whose variance is too small to show, would be noise in it. ``enter`` maps z to these latents.
+    The mapping network is passed by: only what makes images of w can be tuned.
     """
+
+    frozen = ("head", "mapping")
+    leading = 64
 
     def __init__(self, size: int = 64, psi: float = PSI) -> None:
         super().__init__(size, psi)
@@ -108,8 +128,8 @@ class ReadOutW(ReadOut):
         """Latents (N, 512) of z (N, 512)."""
         return (self.to_w(z) - self.centre) @ self.white
 
-    def forward(self, latent: Tensor) -> Tensor:
-        return self.synthesize(self.centre + latent @ self.colour)
+    def styles(self, z: Tensor) -> Tensor:
+        return self.centre + z @ self.colour
 
 
 @torch.no_grad()
@@ -119,8 +139,8 @@ def seen_from_w(read_out: ReadOut, count: int = 20_000) -> ReadOutW:
     generator.load_state_dict(read_out.state_dict(), strict=False)
     w = torch.cat([read_out.to_w(z) for z in latents(count, LATENT, stream(0, "whiten")).split(1000)]).double()
     generator.centre.copy_(w.mean(0))
-    power, axes = torch.linalg.eigh(w.T.cov())
-    deviation = power.clamp(min=1e-6 * power[-1]).sqrt()
+    power, axes = (part.flip(-1) for part in torch.linalg.eigh(w.T.cov()))
+    deviation = power.clamp(min=1e-6 * power[0]).sqrt()
     generator.colour.copy_(deviation[:, None] * axes.T)
     generator.white.copy_(axes / deviation)
     return generator.eval()
@@ -160,6 +180,25 @@ def truncate(model: MobileStyleGAN, size: int) -> ReadOut:
     read_out.head.weight.copy_(model.to_image.weight[:3] / 2)
     read_out.head.bias.copy_(model.to_image.bias[:3] / 2)
     return read_out.eval()
+
+
+@torch.no_grad()
+def put_back(read_out: ReadOut, model: MobileStyleGAN) -> MobileStyleGAN:
+    """A copy of the full network whose mapping and first blocks are those of the read-out, unlearned or not."""
+    full = copy.deepcopy(model)
+    full.mapping.load_state_dict(read_out.mapping.state_dict())
+    full.synthesis.load_state_dict(read_out.synthesis.state_dict(), strict=False)
+    return full
+
+
+@torch.no_grad()
+def at_full_size(read_out: ReadOut, latent: Tensor, size: int) -> Tensor:
+    """What the full network makes of the latents (N, 512) with the mapping and blocks of the read-out.
+
+    Images (N, 3, size, size) in [-1, 1], area-downsampled from 1024 px. Raises as ``pretrained``.
+    """
+    full = put_back(read_out, pretrained(read_out.psi))
+    return downsampled(full, read_out.styles(latent.to(read_out.average.device)).cpu(), size)
 
 
 def varied_w(model: MobileStyleGAN, count: int, seed: int) -> Tensor:
