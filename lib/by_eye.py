@@ -14,7 +14,6 @@ from lib import annotations
 from lib.data import Dataset, to_uint8
 from lib.judges import read
 from lib.latent import prior, stream
-from lib.linear_judge import LinearJudge, cross_validate, fit
 from lib.lite0 import Lite0, features, grid, load_lite0
 from lib.metrics import Errors
 from lib.models import sample
@@ -58,8 +57,11 @@ class EyeJudge(nn.Module):
 
 
 @torch.no_grad()
-def assemble(network: Lite0, seen: Tensor, heads: list[LinearJudge], size: int, view: tuple[int, int]) -> EyeJudge:
-    """The judge of the fitted ``heads``; seen: the Lite0 maps (N, inputs) of the images they were fitted to."""
+def assemble(network: Lite0, seen: Tensor, heads: list[nn.Module], size: int, view: tuple[int, int]) -> EyeJudge:
+    """The judge of the fitted ``heads``, each a ``LinearJudge``.
+
+    seen: the Lite0 maps (N, inputs) of the images they were fitted to.
+    """
     side, blocks = view
     judge = EyeJudge(len(heads), size, side, blocks, seen.shape[1])
     judge.network.load_state_dict(network.state_dict())
@@ -78,6 +80,8 @@ def fit_eye_judge(images: Tensor, labels: np.ndarray, view: tuple[int, int], see
     Raises ValueError for fewer than 65 samples, or fewer than ten with a label or without it; FileNotFoundError when the
     archive with Lite0's weights is missing and cannot be downloaded.
     """
+    from lib.linear_judge import fit  # here: scikit-learn takes a second to import, and few stages need it
+
     if len(images) <= COMPONENTS:
         raise ValueError(f"there are only {len(images)} labelled samples: label at least {COMPONENTS + 1}.")
     network = load_lite0(device)
@@ -99,6 +103,8 @@ def cross_validated(
 
     Arguments as of ``fit_eye_judge``; samples of which the eye was unsure are not counted.
     """
+    from lib.linear_judge import cross_validate  # here, for the same reason
+
     seen = views(load_lite0(device), images, view)
     found = [cross_validate(seen[sure], column[sure] == 1, seed) for column in labels.T for sure in [np.isfinite(column)]]
     return [validation.auc for validation in found], [validation.errors() for validation in found]

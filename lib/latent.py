@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from lib.weights import load_tensors, save_tensors
@@ -81,6 +80,8 @@ def expected_left(z: Tensor, has_feature: Tensor, vector: Tensor) -> tuple[np.nd
     and less noisy than isotonic regression where positives are rare. The edit turns a projection p into min(p, t), so
     the expected share left is the mean of that curve at min(p, t). Every t spares at least one latent in fifty.
     """
+    from sklearn.linear_model import LogisticRegression  # here: importing it takes a second, and few stages need it
+
     proj = projection(z, vector).double().numpy()
     curve = LogisticRegression(C=1e6).fit(np.stack([proj, proj**2], 1), has_feature.numpy())
     thresholds = np.quantile(proj, np.linspace(0.02, 1, 197))

@@ -12,12 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pytorch_fid.inception import FIDInceptionA, FIDInceptionC, FIDInceptionE_1, FIDInceptionE_2
-from scipy.special import entr
-from scipy.stats import t as student_t
+from scipy.special import entr, stdtrit
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import inception_v3
 
 MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 INCEPTION_WEIGHTS = Path("data/pretrained/inception/pt_inception-2015-12-05-6726825d.pth")
@@ -332,7 +329,7 @@ def mean_interval(values: Sequence[float] | np.ndarray | Tensor) -> Interval:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2:
         raise ValueError(f"values must be one-dimensional with at least 2 entries, got shape {values.shape}.")
-    half = student_t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 0.975)) * values.std(ddof=1) / sqrt(len(values))
     return Interval(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
 
 
@@ -379,6 +376,10 @@ def inception_network(weights: Path, device: torch.device | str) -> nn.Module:
     torchvision's Inception with pytorch-fid's patched pooling blocks, put together here because pytorch-fid's
     own constructor downloads. Raises FileNotFoundError if the file is missing.
     """
+    # Here: importing these takes two seconds, and few stages need them.
+    from pytorch_fid.inception import FIDInceptionA, FIDInceptionC, FIDInceptionE_1, FIDInceptionE_2
+    from torchvision.models import inception_v3
+
     if not Path(weights).is_file():
         raise FileNotFoundError(f"{weights} is missing: put pytorch-fid's {INCEPTION_WEIGHTS.name} at {INCEPTION_WEIGHTS}.")
     network = inception_v3(weights=None, num_classes=1008, aux_logits=False, init_weights=False)
