@@ -143,7 +143,7 @@ def scatter(points: dict[str, dict[str, tuple[float, float]]], xlabel: str, ylab
     figure, axes = plt.subplots(1, len(points), figsize=(2.9 * len(points), 3), sharey=False, squeeze=False)
     for axis, (chain, methods) in zip(axes[0], points.items(), strict=True):
         for name, (x, y) in methods.items():
-            axis.scatter(x, y, color=COLOURS.get(name), label=name, s=36)
+            axis.scatter(x, y, color=COLOURS.get(name), label=name, s=36, clip_on=False, zorder=3)
         axis.set(title=chain, xlabel=xlabel, xlim=(0, None), ylim=(0, None))
         axis.title.set_fontsize(9)
     axes[0][0].set_ylabel(ylabel)
