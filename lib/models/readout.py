@@ -116,7 +116,7 @@ class ReadOutW(ReadOut):
     """
 
     frozen = ("head", "mapping")
-    leading = 64
+    leading = 32
 
     def __init__(self, size: int = 64, psi: float = PSI) -> None:
         super().__init__(size, psi)
