@@ -53,7 +53,7 @@ def sheets(groups: dict[str, Tensor], columns: int = 10) -> Figure:
 
 
 def pairs(rows: dict[str, Tensor], difference: bool = True) -> Figure:
-    """The same latents in every row; with ``difference``, a last row maps |last - first|, dark where they differ."""
+    """The same latents in every row; with ``difference``, a last row maps |last - first|, empty where they agree."""
     count, columns = len(rows) + difference, len(next(iter(rows.values())))
     figure, axes = plt.subplots(count, 1, figsize=(9, count * (9 / columns + 0.3)))
     for axis, (name, images) in zip(axes, rows.items(), strict=False):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib import plots
 from lib.domains import DOMAINS
@@ -13,7 +13,7 @@ from lib.evaluation import load_bench, see
 from lib.files import replacing
 from lib.latent import prior, stream
 from lib.methods import METHODS
-from lib.models import load_generator, sample
+from lib.models import at_full_size, load_generator, sample
 from lib.runs import ATTACKS, COSTS, METRICS, find, read_rows, write_rows
 
 METHOD_ORDER = ("original", "oracle edit", "rejection", "literal", "exact", "gold retrain")
@@ -54,21 +54,36 @@ def has_weights(*cell: str | int) -> bool:
         return False
 
 
+def latents_with(*cell: str | int, original: nn.Module, count: int, device: torch.device) -> Tensor:
+    """The first latents (count, d) of a fixed stream whose original image has the feature of (profile, dataset, ...)."""
+    profile, dataset, _, seed, feature = cell
+    z = prior(original, 1000, stream(seed, "show"))
+    return z[torch.from_numpy(see(sample(original, z), load_bench(profile, dataset, feature, device)).exact)][:count]
+
+
 def before_after(*cell: str | int, device: torch.device, columns: int = 16) -> dict[str, Tensor]:
     """Images of latents with the feature: rows of the original and of each unlearned generator, named for a figure.
 
     cell: (profile, dataset, model, seed, feature).
     """
-    profile, dataset, model, seed, feature = cell
+    _, _, model, _, feature = cell
     original = load_generator(find(*cell[:4], "generator.safetensors"), model, device)
-    z = prior(original, 1000, stream(seed, "show"))
-    has_feature = see(sample(original, z), load_bench(profile, dataset, feature, device)).exact
-    z = z[torch.from_numpy(has_feature)][:columns]
+    z = latents_with(*cell, original=original, count=columns, device=device)
     rows = {f"{model}, {feature}: original": sample(original, z)}
     for method in METHODS:
         unlearned = load_generator(find(*cell, method, "generator.safetensors"), model, device)
         rows[f"{model}, {feature}: {method}"] = sample(unlearned, z)
     return rows
+
+
+def full_size(*cell: str | int, device: torch.device, columns: int = 6) -> dict[str, Tensor]:
+    """As ``before_after``, of a read-out: what the full network makes with the blocks of the original and of *exact*."""
+    _, _, model, _, feature = cell
+    original = load_generator(find(*cell[:4], "generator.safetensors"), model, device)
+    z = latents_with(*cell, original=original, count=columns, device=device)
+    exact = load_generator(find(*cell, "exact", "generator.safetensors"), model, device)
+    rows = {"original": original, "exact": exact}
+    return {f"{model}, {feature}, 1024 px: {name}": at_full_size(g, z, 256) for name, g in rows.items()}
 
 
 def read_table(path: Path) -> pd.DataFrame:
