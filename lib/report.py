@@ -55,10 +55,14 @@ def has_weights(*cell: str | int) -> bool:
 
 
 def latents_with(*cell: str | int, original: nn.Module, count: int, device: torch.device) -> Tensor:
-    """The first latents (count, d) of a fixed stream whose original image has the feature of (profile, dataset, ...)."""
+    """The first latents (count, d) of a fixed stream whose original image has the feature; fewer if 1000 hold fewer."""
     profile, dataset, _, seed, feature = cell
-    z = prior(original, 1000, stream(seed, "show"))
-    return z[torch.from_numpy(see(sample(original, z), load_bench(profile, dataset, feature, device)).exact)][:count]
+    bench, found = load_bench(profile, dataset, feature, device), []
+    for z in prior(original, 1000, stream(seed, "show")).split(100):
+        found.append(z[torch.from_numpy(see(sample(original, z), bench).exact)])
+        if sum(map(len, found)) >= count:
+            break
+    return torch.cat(found)[:count]
 
 
 def before_after(*cell: str | int, device: torch.device, columns: int = 16) -> dict[str, Tensor]:
