@@ -34,10 +34,10 @@ def load_generator(path: Path, model: str, device: torch.device) -> nn.Module:
 
 @torch.no_grad()
 def sample(generator: nn.Module, z: Tensor, batch: int = 250) -> Tensor:
-    """Images of the latents z (N, d), float32 on the CPU, made in batches; as ``lib.train.autocast`` where the generator
-    says that ``bfloat16`` will do."""
+    """Images of the latents z (N, d), float32 on the CPU, made in batches; under ``lib.train.autocast`` where the generator
+    says that ``half_precision`` will do."""
     device = next(generator.parameters()).device
-    with autocast(device, getattr(generator, "bfloat16", False)):
+    with autocast(device, getattr(generator, "half_precision", False)):
         return torch.cat([generator(part.to(device)).float().cpu() for part in z.split(batch)]).contiguous()
 
 
