@@ -29,9 +29,10 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def show_images(axis: Axes, images: Tensor, columns: int, title: str = "") -> None:
-    """Draw images as one sheet of ``columns`` columns."""
-    sheet = make_grid(images.clamp(-1, 1), nrow=columns, padding=1, pad_value=-0.7).permute(1, 2, 0).numpy()
-    axis.imshow(0.5 - sheet / 2 if images.shape[1] == 1 else sheet / 2 + 0.5, vmin=0, vmax=1)
+    """Draw images as one sheet of ``columns`` columns; the title alone if there are none."""
+    if len(images):
+        sheet = make_grid(images.clamp(-1, 1), nrow=columns, padding=1, pad_value=-0.7).permute(1, 2, 0).numpy()
+        axis.imshow(0.5 - sheet / 2 if images.shape[1] == 1 else sheet / 2 + 0.5, vmin=0, vmax=1)
     axis.set_title(title, fontsize=9, loc="left")
     axis.axis("off")
 
