@@ -193,12 +193,15 @@ def drift_rows(seen: Seen, before: Seen, domain: Domain) -> list[dict]:
 
 
 def error_rows(errors: Errors, judge: str) -> list[dict]:
-    """A judge's false-negative and false-positive rates with Wilson intervals."""
-    missed = metrics.wilson(errors.positives - errors.true_positives, errors.positives)
-    accused = metrics.wilson(errors.false_positives, errors.negatives)
+    """A judge's false-negative and false-positive rates with Wilson intervals; no row for a rate without samples."""
+    rates = {
+        "false-negative": (errors.positives - errors.true_positives, errors.positives),
+        "false-positive": (errors.false_positives, errors.negatives),
+    }
     return [
-        row(f"judge {judge} false-negative rate", missed, errors.positives, "against the exact rule"),
-        row(f"judge {judge} false-positive rate", accused, errors.negatives, "against the exact rule"),
+        row(f"judge {judge} {name} rate", metrics.wilson(wrong, n), n, "against the exact rule")
+        for name, (wrong, n) in rates.items()
+        if n
     ]
 
 

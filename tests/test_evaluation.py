@@ -8,8 +8,9 @@ import torch
 
 from lib.avatars import draw
 from lib.data import jpeg, to_float
-from lib.evaluation import full_size_rows, likeness_rows
+from lib.evaluation import error_rows, full_size_rows, likeness_rows
 from lib.lite0 import load_lite0
+from lib.metrics import Errors
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +39,9 @@ def test_full_size_shares_are_those_of_the_two_judges():
     assert (exact["metric"], exact["value"], exact["n"]) == ("ratio exact, full size", 0.25, 4)
     assert (b["metric"], b["value"]) == ("ratio B, full size", 0.5)
     assert exact["low"] < 0.25 < exact["high"]
+
+
+def test_a_feature_that_no_test_image_has_gives_no_false_negative_rate():
+    assert [row["metric"] for row in error_rows(Errors(0, 0, 3, 40), "B")] == ["judge B false-positive rate"]
+    rows = error_rows(Errors(9, 10, 3, 40), "B")
+    assert [row["value"] for row in rows] == [0.1, 3 / 40]
