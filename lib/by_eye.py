@@ -87,8 +87,13 @@ def fit_eye_judge(images: Tensor, labels: np.ndarray, view: tuple[int, int], see
         raise ValueError(f"there are only {len(images)} labelled samples: label at least {COMPONENTS + 1}.")
     network = load_lite0(device)
     seen = views(network, images, view)
-    heads = [fit(seen[sure], column[sure] == 1, seed) for column in labels.T for sure in [np.isfinite(column)]]
+    heads = [fit(*known, seed) for known in sure_of(seen, labels)]
     return assemble(network.cpu(), torch.from_numpy(seen), heads, images.shape[-1], view).to(device)
+
+
+def sure_of(seen: np.ndarray, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each column of labels (N, outputs) the rows of ``seen`` of which the eye was sure, and their bool labels."""
+    return [(seen[sure], column[sure] == 1) for column, sure in zip(labels.T, np.isfinite(labels.T), strict=True)]
 
 
 def views(network: Lite0, images: Tensor, view: tuple[int, int]) -> np.ndarray:
@@ -107,7 +112,7 @@ def cross_validated(
     from lib.linear_judge import cross_validate  # here, for the same reason
 
     seen = views(load_lite0(device), images, view)
-    found = [cross_validate(seen[sure], column[sure] == 1, seed) for column in labels.T for sure in [np.isfinite(column)]]
+    found = [cross_validate(*known, seed) for known in sure_of(seen, labels)]
     return [validation.auc for validation in found], [validation.errors() for validation in found]
 
 
