@@ -74,21 +74,22 @@ def assemble(network: Lite0, seen: Tensor, heads: list[nn.Module], size: int, vi
     return judge.requires_grad_(False).eval()
 
 
-def fit_eye_judge(images: Tensor, labels: np.ndarray, view: tuple[int, int], seed: int, device: torch.device) -> EyeJudge:
-    """A judge of float images (N, 3, size, size) in [-1, 1] and their labels, from one of ``VIEWS``.
+def fit_eye_judge(
+    network: Lite0, seen: np.ndarray, labels: np.ndarray, view: tuple[int, int], seed: int, size: int = 64
+) -> EyeJudge:
+    """A judge of images (N, 3, size, size) from what ``network`` sees of them (see ``views``) and from their labels.
 
-    labels: float (N, outputs), 1 or 0, NaN where the eye was unsure; such a sample teaches nothing about that label.
-    Raises ValueError for fewer than 65 samples, or fewer than ten with a label or without it; FileNotFoundError when the
-    archive with Lite0's weights is missing and cannot be downloaded.
+    seen: (N, inputs), of one of ``VIEWS``. labels: float (N, outputs), 1 or 0, NaN where the eye was unsure; such a sample
+    teaches nothing about that label. The judge is where the network is. Raises ValueError for fewer than 65 samples, or
+    fewer than ten with a label or without it.
     """
     from lib.linear_judge import fit  # here: scikit-learn takes a second to import, and few stages need it
 
-    if len(images) <= COMPONENTS:
-        raise ValueError(f"there are only {len(images)} labelled samples: label at least {COMPONENTS + 1}.")
-    network = load_lite0(device)
-    seen = views(network, images, view)
+    if len(seen) <= COMPONENTS:
+        raise ValueError(f"there are only {len(seen)} labelled samples: label at least {COMPONENTS + 1}.")
     heads = [fit(*known, seed) for known in sure_of(seen, labels)]
-    return assemble(network.cpu(), torch.from_numpy(seen), heads, images.shape[-1], view).to(device)
+    device = next(network.parameters()).device
+    return assemble(network, torch.from_numpy(seen), heads, size, view).to(device)
 
 
 def sure_of(seen: np.ndarray, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -102,16 +103,13 @@ def views(network: Lite0, images: Tensor, view: tuple[int, int]) -> np.ndarray:
     return features(network, images, lambda net, part: grid(net, part, side, blocks))
 
 
-def cross_validated(
-    images: Tensor, labels: np.ndarray, view: tuple[int, int], seed: int, device: torch.device
-) -> tuple[list[float], list[Errors]]:
-    """For each label the area under the ROC curve and the errors of judges of this view that had not seen the sample.
+def cross_validated(seen: np.ndarray, labels: np.ndarray, seed: int) -> tuple[list[float], list[Errors]]:
+    """For each label the area under the ROC curve and the errors of judges that had not seen the sample.
 
     Arguments as of ``fit_eye_judge``; samples of which the eye was unsure are not counted.
     """
     from lib.linear_judge import cross_validate  # here, for the same reason
 
-    seen = views(load_lite0(device), images, view)
     found = [cross_validate(*known, seed) for known in sure_of(seen, labels)]
     return [validation.auc for validation in found], [validation.errors() for validation in found]
 
@@ -120,13 +118,14 @@ def read_labelled(generator: nn.Module, file: Path, n_train: int, seed: int, dev
     """Samples of a generator as its data set: ``n_train`` fresh ones for training, and for testing those labelled by eye.
 
     The table holds the columns of ``file``; a test row has the labels of the eye, NaN where it was unsure, a training row
-    has those of a judge fitted to the test rows. Raises as ``annotations.column`` and ``fit_eye_judge``.
+    has those of a judge fitted to the test rows. Raises as ``annotations.column``, ``fit_eye_judge`` and ``load_lite0``.
     """
     labels = annotations.matrix(file)
     z = prior(generator, max(labels) + 1, stream(ANNOTATED, "label"))[list(labels)]
     seen, fresh = sample(generator, z), sample(generator, prior(generator, n_train, stream(seed, "data")))
     by_eye = np.array(list(labels.values()), np.float32)
-    judge = fit_eye_judge(seen, by_eye, VIEWS["classifier"], seed, device)
+    network, view = load_lite0(device), VIEWS["classifier"]
+    judge = fit_eye_judge(network, views(network, seen, view), by_eye, view, seed, seen.shape[-1])
     said = np.concatenate([(read(judge, fresh).logits > 0).astype(np.float32), by_eye])
     table = dict(zip(annotations.features(file), said.T, strict=True))
     return Dataset(to_uint8(torch.cat([fresh, seen])), table, np.arange(len(said)) < n_train)

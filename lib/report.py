@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
+from torch import Tensor
 
 from lib import plots
 from lib.domains import DOMAINS
@@ -54,40 +54,37 @@ def has_weights(*cell: str | int) -> bool:
         return False
 
 
-def latents_with(*cell: str | int, original: nn.Module, count: int, device: torch.device) -> Tensor:
-    """The first latents (count, d) of a fixed stream whose original image has the feature; fewer if 1000 hold fewer."""
-    profile, dataset, _, seed, feature = cell
+def latents_with(*cell: str | int, count: int, device: torch.device) -> Tensor:
+    """The first latents (count, d) of a fixed stream whose original image has the feature; fewer if 1000 hold fewer.
+
+    cell: (profile, dataset, model, seed, feature).
+    """
+    profile, dataset, model, seed, feature = cell
+    original = load_generator(find(*cell[:4], "generator.safetensors"), model, device)
     bench, found = load_bench(profile, dataset, feature, device), []
-    for z in prior(original, 1000, stream(seed, "show")).split(100):
+    for z in prior(original, 1000, stream(seed, "show")).split(50):
         found.append(z[torch.from_numpy(see(sample(original, z), bench).exact)])
         if sum(map(len, found)) >= count:
             break
     return torch.cat(found)[:count]
 
 
-def before_after(*cell: str | int, device: torch.device, columns: int = 16) -> dict[str, Tensor]:
-    """Images of latents with the feature: rows of the original and of each unlearned generator, named for a figure.
-
-    cell: (profile, dataset, model, seed, feature).
-    """
+def before_after(*cell: str | int, z: Tensor, device: torch.device) -> dict[str, Tensor]:
+    """What the original and each unlearned generator make of the latents, named for a figure; cell as ``latents_with``."""
     _, _, model, _, feature = cell
-    original = load_generator(find(*cell[:4], "generator.safetensors"), model, device)
-    z = latents_with(*cell, original=original, count=columns, device=device)
-    rows = {f"{model}, {feature}: original": sample(original, z)}
-    for method in METHODS:
-        unlearned = load_generator(find(*cell, method, "generator.safetensors"), model, device)
-        rows[f"{model}, {feature}: {method}"] = sample(unlearned, z)
-    return rows
+    folders = {"original": (), **{method: (feature, method) for method in METHODS}}
+    places = {name: find(*cell[:4], *folder, "generator.safetensors") for name, folder in folders.items()}
+    return {
+        f"{model}, {feature}: {name}": sample(load_generator(place, model, device), z) for name, place in places.items()
+    }
 
 
-def full_size(*cell: str | int, device: torch.device, columns: int = 6) -> dict[str, Tensor]:
+def full_size(*cell: str | int, z: Tensor, device: torch.device) -> dict[str, Tensor]:
     """As ``before_after``, of a read-out: what the full network makes with the blocks of the original and of *exact*."""
     _, _, model, _, feature = cell
-    original = load_generator(find(*cell[:4], "generator.safetensors"), model, device)
-    z = latents_with(*cell, original=original, count=columns, device=device)
-    exact = load_generator(find(*cell, "exact", "generator.safetensors"), model, device)
-    rows = {"original": original, "exact": exact}
-    return {f"{model}, {feature}, 1024 px: {name}": at_full_size(g, z, 256) for name, g in rows.items()}
+    places = {"original": find(*cell[:4], "generator.safetensors"), "exact": find(*cell, "exact", "generator.safetensors")}
+    read_outs = {name: load_generator(place, model, device) for name, place in places.items()}
+    return {f"{model}, {feature}, 1024 px: {name}": at_full_size(g, z, 256) for name, g in read_outs.items()}
 
 
 def read_table(path: Path) -> pd.DataFrame:

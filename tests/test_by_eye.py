@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from lib import annotations
-from lib.by_eye import COMPONENTS, VIEWS, EyeJudge, cross_validated, fit_eye_judge, read_labelled
+from lib.by_eye import COMPONENTS, VIEWS, EyeJudge, cross_validated, fit_eye_judge, read_labelled, views
 from lib.domains import DOMAINS, labels_by_eye
 from lib.judges import held_out, load_judge, read, save_judge
+from lib.lite0 import load_lite0
 
 CPU = torch.device("cpu")
 VIEW = VIEWS["judge-b"]
@@ -30,6 +31,17 @@ class Squares(torch.nn.Module):
         return images
 
 
+def fitted(images, labels):
+    """A judge of the view ``VIEW``."""
+    network = load_lite0(CPU)
+    return fit_eye_judge(network, views(network, images, VIEW), labels, VIEW, 0)
+
+
+def validated(images, labels):
+    """AUC and errors of such judges, on samples they had not seen."""
+    return cross_validated(views(load_lite0(CPU), images, VIEW), labels, 0)
+
+
 @pytest.fixture(scope="module")
 def squares():
     """A hundred and twenty squares and what they show, 1 or 0, (120, 2): to the left, bright."""
@@ -39,7 +51,7 @@ def squares():
 
 @pytest.fixture(scope="module")
 def judge(squares):
-    return fit_eye_judge(squares[0][:90], squares[1][:90], VIEW, 0, CPU)
+    return fitted(squares[0][:90], squares[1][:90])
 
 
 def test_a_judge_sees_what_was_labelled(squares, judge):
@@ -65,13 +77,13 @@ def test_a_judge_passes_gradients_to_the_image_and_not_to_its_weights(squares, j
 
 def test_too_few_samples_are_refused(squares):
     with pytest.raises(ValueError, match="only 60 labelled samples: label at least 65"):
-        fit_eye_judge(squares[0][:60], squares[1][:60], VIEW, 0, CPU)
+        fitted(squares[0][:60], squares[1][:60])
 
 
 def test_errors_are_those_of_samples_not_seen(squares):
     images, truth = squares
     noise = (np.random.default_rng(1).random(120) < 0.5).astype(np.float32)
-    aucs, errors = cross_validated(images, np.stack([truth[:, 0], noise], 1), VIEW, 0, CPU)
+    aucs, errors = validated(images, np.stack([truth[:, 0], noise], 1))
     assert aucs[0] == 1
     assert errors[0].false_positives == 0
     assert aucs[1] < 0.75  # a label that is not in the image cannot be found in it
@@ -109,13 +121,13 @@ def test_an_unsure_label_neither_teaches_nor_counts(squares):
     images, labels = squares
     wrong, unsure = labels.copy(), labels.copy()
     wrong[:40, 0], unsure[:40, 0] = 1 - labels[:40, 0], np.nan
-    left, bright = held_out(fit_eye_judge(images, unsure, VIEW, 0, CPU), images[:40], labels[:40] == 1)
+    left, bright = held_out(fitted(images, unsure), images[:40], labels[:40] == 1)
     assert left.true_positives == left.positives
     assert bright.true_positives == bright.positives
-    aucs, errors = cross_validated(images, unsure, VIEW, 0, CPU)
+    aucs, errors = validated(images, unsure)
     assert (errors[0].positives + errors[0].negatives, errors[1].positives + errors[1].negatives) == (80, 120)
     assert aucs[0] == 1
-    assert cross_validated(images, wrong, VIEW, 0, CPU)[0][0] < 0.9  # as wrong labels would have counted
+    assert validated(images, wrong)[0][0] < 0.9  # as wrong labels would have counted
 
 
 @pytest.mark.parametrize(("name", "model"), [("digiface", "gan"), ("ffhq", "mobilestylegan"), ("ffhq", "mobilestylegan-w")])
