@@ -46,6 +46,11 @@ class Judge(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.features(images))
 
+    def describe(self, images: Tensor) -> list[Tensor]:
+        """Images in two descriptions: the features (N, 64), and the verdicts (N, outputs), soft, in (-1, 1)."""
+        features = self.features(images)
+        return [features, (self.head(features) / 4).tanh()]
+
     def maps(self, images: Tensor) -> list[Tensor]:
         """What the three convolutions make of the images, each (N, width 2^k, size / 2^(k+1), size / 2^(k+1))."""
         found = []

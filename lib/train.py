@@ -8,7 +8,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -182,16 +182,17 @@ def fit_gan(
     rate: float = 1e-3,
     rate_d: float = 1e-3,
     decay: float = 0.998,
-    describe: Callable[[Tensor], Tensor] | None = None,
-    information: float = 0.0,
+    describe: Callable[[Tensor], list[Tensor]] | None = None,
+    information: Sequence[float] = (),
     checkpoint: Path | None = None,
 ) -> Curve:
     """Train both in place on uint8 images (N, C, H, W); the generator ends as the moving average of its weights.
 
     Non-saturating loss; Adam, with ``rate`` for the generator and ``rate_d`` for the discriminator, which fall linearly to
-    zero over the second half. With ``describe`` (images -> features (N, 64) of a fixed network) the generator is also
-    paid, by ``information`` at first and a tenth of it at the end, for latents that a linear map reads off the features
-    of its images (InfoGAN, Chen et al., 2016): what the features tell apart then lies along straight directions.
+    zero over the second half. With ``describe`` (images -> descriptions (N, k) by a fixed network, such as
+    ``Judge.describe``) the generator is also paid for latents that a linear map reads off each description of its images
+    (InfoGAN, Chen et al., 2016): what is described then lies along straight directions. ``information`` holds a weight a
+    description, which falls to a tenth by the end.
     """
     for module in (generator, discriminator):
         module.to(device, memory_format=torch.channels_last).train()
@@ -199,8 +200,11 @@ def fit_gan(
     adam_g = torch.optim.Adam(generator.parameters(), rate, (0.5, 0.99))
     adam_d = torch.optim.Adam(discriminator.parameters(), rate_d, (0.5, 0.99))
     if describe:
-        reader = nn.Sequential(nn.BatchNorm1d(64, affine=False), nn.Linear(64, generator.latent_dim)).to(device)
-        adam_r = torch.optim.Adam(reader.parameters(), 3 * rate, (0.5, 0.99))
+        sizes = [d.shape[1] for d in describe(batch_of(images, np.random.default_rng(seed), 2, device))]
+        readers = nn.ModuleList(
+            nn.Sequential(nn.BatchNorm1d(size, affine=False), nn.Linear(size, generator.latent_dim)) for size in sizes
+        ).to(device)
+        adam_r = torch.optim.Adam(readers.parameters(), 3 * rate, (0.5, 0.99))
 
     def step(i: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([seed, i])
@@ -219,8 +223,9 @@ def fit_gan(
         if describe:
             with autocast(device):
                 seen = describe(fake)
-            losses["information"] = loss_information(z, reader(seen.float()))
-            loss_g = loss_g + information * (1 - 0.9 * i / steps) * losses["information"]
+            pairs = zip(information, readers, seen, strict=True)
+            losses["information"] = sum(w * loss_information(z, reader(d.float())) for w, reader, d in pairs)
+            loss_g = loss_g + (1 - 0.9 * i / steps) * losses["information"]
             set_rate(adam_r, 3 * adam_g.param_groups[0]["lr"])
             adam_r.zero_grad()
         descend(loss_g, adam_g)
@@ -231,9 +236,9 @@ def fit_gan(
         return losses
 
     parts = {"generator": generator, "discriminator": discriminator, "ema": ema, "adam_g": adam_g, "adam_d": adam_d}
-    parts |= {"reader": reader, "adam_r": adam_r} if describe else {}
+    parts |= {"readers": readers, "adam_r": adam_r} if describe else {}
     settings = [seed, steps, batch, rate, rate_d, decay, generator.sizes, discriminator.sizes, len(images)]
-    settings += [information] if describe else []
+    settings += [list(information)] if describe else []
     curve = run_steps(step, parts, steps, checkpoint, settings)
     generator.load_state_dict(ema.state_dict())
     generator.eval()

@@ -24,10 +24,11 @@ def images():
 
 
 def fit_informed(generator, discriminator, images, steps, seed, device, **options):
-    """GAN training that asks for readable latents; the features are 64 average pixels."""
+    """GAN training that asks for readable latents; the descriptions are 64 average pixels and the mean."""
     torch.manual_seed(1)  # the reader of the latents starts at random, as the networks do
     describe = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten())
-    return fit_gan(generator, discriminator, images, steps, seed, device, describe=describe, information=1.0, **options)
+    options |= {"describe": lambda images: [describe(images), images.mean((2, 3))], "information": [1.0, 2.0]}
+    return fit_gan(generator, discriminator, images, steps, seed, device, **options)
 
 
 def gan():
