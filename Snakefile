@@ -3,7 +3,8 @@
 import sys
 
 from lib.domains import DOMAINS
-from lib.pipeline import load_profile, parameters_of, some, source_digest
+from lib.methods import METHODS
+from lib.pipeline import load_profile, methods_of, parameters_of, some, source_digest
 from lib.runs import FIGURES, TABLES, results_root
 
 PROFILE = config.get("profile", "cpu")
@@ -50,7 +51,7 @@ wildcard_constraints:
     model="[a-z0-9-]+",
     seed=r"\d+",
     feature="[a-z0-9-]+",
-    method="|".join(MATRIX["methods"]),
+    method="|".join(METHODS),
 
 
 rule all:
@@ -161,6 +162,11 @@ rule unlearn:
         CELL_RUN + " -p METHOD {wildcards.method} --outputs {output}"
 
 
+def unlearned(wildcards):
+    """What the methods made of one generator and feature."""
+    return [f"{CELL}/{method}/generator.safetensors" for method in methods_of(MATRIX, wildcards.dataset)]
+
+
 rule evaluate:
     input:
         JUDGES,
@@ -168,7 +174,7 @@ rule evaluate:
         gold,
         f"{CELL}/direction.safetensors",
         f"{CELL}/judge.json",
-        expand(f"{CELL}/{{method}}/generator.safetensors", method=MATRIX["methods"], allow_missing=True),
+        unlearned,
     output:
         f"{CELL}/metrics-evaluate.csv",
         f"{CELL}/costs-evaluate.csv",

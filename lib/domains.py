@@ -186,6 +186,18 @@ def shares(table: Table, domain: Domain) -> dict[str, float]:
     return {label: float(has.mean()) for has, label in members if label}
 
 
+def others(table: Table, domain: Domain, target: np.ndarray) -> dict[str, np.ndarray]:
+    """Every label (0 or 1) and every measure of the images, (N,) each, but the target's own values (N,) and constants.
+
+    What follows the target with a correlation above 0.95 counts as its own.
+    """
+    columns = {label: table[n] == k for n, names in domain.categories.items() for k, label in enumerate(names) if label}
+    columns |= {name: table[name] for name in set(table) - set(domain.categories)}
+    columns = {name: np.nan_to_num(column.astype(np.float64)) for name, column in sorted(columns.items())}
+    varied = {name: column for name, column in columns.items() if column.std() > 0}
+    return {name: column for name, column in varied.items() if abs(np.corrcoef(column, target)[0, 1]) < 0.95}
+
+
 def labels_by_eye(domain: Domain, model: str, seed: int, feature: str, n: int) -> dict[int, bool]:
     """Index -> label by eye of the first n latents of the labelling stream, where such labels were made: else none."""
     if model not in domain.generators or seed != ANNOTATED:

@@ -105,11 +105,28 @@ def calibrated_threshold(z: Tensor, has_feature: Tensor, vector: Tensor, residua
     return float(enough.max())
 
 
+def leanings(z: Tensor, attributes: np.ndarray, leading: int | None = None) -> Tensor:
+    """How attributes (N, k) lean on the latents z (N, d): slopes (k, d) of their standardised values.
+
+    For latents from N(0, I) the norm of a row is the correlation that a linear map of z can reach; a step s changes an
+    attribute by <row, s> of its standard deviations. Of a yes-or-no attribute the row points along its target vector.
+    ``leading`` as in ``target_vector``.
+    """
+    values = torch.from_numpy(attributes).to(z)
+    values = (values - values.mean(0)) / values.std(0, correction=0)
+    slopes = values.T @ (z - z.mean(0)) / len(z)
+    if leading:
+        slopes[:, leading:] = 0
+    return slopes
+
+
 class Edit(NamedTuple):
-    """Which latents to change and how far: the vector (d,) that a latent moves along, and the threshold t."""
+    """Which latents to change and how far: the vector (d,) to project on, the threshold t, and ``move`` (d,), what a latent
+    loses for every unit beyond t: the vector itself if None."""
 
     vector: Tensor
     threshold: float
+    move: Tensor | None = None
 
     def excess(self, z: Tensor) -> Tensor:
         """proj(z) - t, (N,): how far z lies beyond the threshold; negative on the side without the feature."""
@@ -125,11 +142,11 @@ class Edit(NamedTuple):
         With a unit vector the edited latent lands exactly on the threshold. With the paper's un-normalised z_e it moves
         ||z_e|| times as far, past the threshold wherever ||z_e|| > 1.
         """
-        return z - self.excess(z).clamp(min=0)[:, None] * self.vector
+        return z - self.excess(z).clamp(min=0)[:, None] * (self.vector if self.move is None else self.move)
 
     def to(self, device: torch.device) -> "Edit":
         """The same edit for latents on ``device``."""
-        return Edit(self.vector.to(device), self.threshold)
+        return Edit(self.vector.to(device), self.threshold, None if self.move is None else self.move.to(device))
 
 
 def rejected(generator: nn.Module, n: int, seed: int | list[int], edit: Edit) -> Tensor:
@@ -147,22 +164,25 @@ def rejected(generator: nn.Module, n: int, seed: int | list[int], edit: Edit) ->
 
 @dataclass(frozen=True)
 class Direction:
-    """What notebook 03 found: z_e (d,), the paper's threshold (mean) and the calibrated one, both for unit projections."""
+    """What notebook 03 found: z_e (d,), the paper's threshold (mean) and the calibrated one, both for unit projections, and
+    the ``leanings`` (k, d) of the other attributes."""
 
     vector: Tensor
     mean: float
     calibrated: float
+    others: Tensor
 
     def save(self, path: Path, **about: object) -> None:
         """Write as safetensors; ``about`` goes into the header (feature, label counts)."""
         thresholds = torch.tensor([self.mean, self.calibrated], dtype=torch.float64)
-        save_tensors(path, {"vector": self.vector, "thresholds": thresholds}, {"kind": "direction", **about})
+        tensors = {"vector": self.vector, "thresholds": thresholds, "others": self.others}
+        save_tensors(path, tensors, {"kind": "direction", **about})
 
     @staticmethod
     def load(path: Path) -> "Direction":
         """Read what ``save`` wrote; ValueError if the file is damaged or something else."""
         tensors, _ = load_tensors(path, kind="direction")
-        return Direction(tensors["vector"], *tensors["thresholds"].tolist())
+        return Direction(tensors["vector"], *tensors["thresholds"].tolist(), tensors["others"])
 
 
 def angle_cosine(a: Tensor, b: Tensor) -> float:

@@ -65,8 +65,8 @@ def load_profile(name: str) -> dict:
         for model, features in part["chains"].items():
             for feature in features:
                 check_names({"DATASET": dataset, "MODEL": model, "FEATURE": feature})
-    for method in profile["methods"]:
-        check_names({"METHOD": method})
+        for method in methods_of(profile, dataset):
+            check_names({"METHOD": method})
     return profile
 
 
@@ -78,9 +78,17 @@ def some(profile: dict, datasets: list[str]) -> list[str]:
     return [name for name in profile["datasets"] if name in datasets or not datasets]
 
 
+def methods_of(profile: dict, dataset: str) -> list[str]:
+    """The methods that the profile runs on a data set: its own list, or else the profile's."""
+    return profile["datasets"][dataset].get("methods", profile["methods"])
+
+
 def parameters_of(profile: dict, notebook: str, dataset: str) -> dict[str, object]:
-    """What the profile sets for a notebook on a data set; nothing for a data set it does not have."""
-    return profile["datasets"].get(dataset, {}).get("parameters", {}).get(notebook, {})
+    """What the profile sets for a notebook on a data set, its methods included; nothing for a data set it does not have."""
+    if dataset not in profile["datasets"]:
+        return {}
+    methods = {"METHODS": methods_of(profile, dataset)} if "METHODS" in parameters(notebook) else {}
+    return {**methods, **profile["datasets"][dataset]["parameters"].get(notebook, {})}
 
 
 def parameters(notebook: str) -> dict[str, object]:
@@ -363,9 +371,8 @@ def shipped_files(settings: dict, dataset: str) -> list[str]:
         names += [f"{home}/{name}.safetensors" for name in ("generator", companion) if own]
         for feature in features:
             names += [f"{home}/{feature}/{name}" for name in ("direction.safetensors", "judge.json")]
-            names += [
-                f"{home}/{feature}/{method}/generator.safetensors" for method in ("gold", *settings["methods"]) if own
-            ]
+            made = ("gold", *methods_of(settings, dataset)) if own else ()
+            names += [f"{home}/{feature}/{method}/generator.safetensors" for method in made]
     return names
 
 

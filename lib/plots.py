@@ -18,6 +18,7 @@ COLOURS = {
     "rejection": "#b8860b",
     "literal": "#d95f02",
     "exact": "#1b9e77",
+    "conditional": "#66a61e",
     "gold retrain": "#2c6fbb",
 }
 
@@ -133,7 +134,8 @@ def bars(groups: dict[str, np.ndarray], labels: list[str], xlabel: str, ylabel: 
     for number, (name, heights) in enumerate(groups.items()):
         positions = np.arange(len(labels)) + (number - (len(groups) - 1) / 2) * width
         axis.bar(positions, heights, width, label=name, color=COLOURS.get(name))
-    axis.set_xticks(range(len(labels)), labels)
+    many = {"rotation": 60, "ha": "right", "fontsize": 8} if len(labels) > 10 else {}
+    axis.set_xticks(range(len(labels)), labels, **many)
     axis.set(xlabel=xlabel, ylabel=ylabel)
     axis.legend(fontsize=8, frameon=False, ncols=2)
     return figure

@@ -1,5 +1,6 @@
 """Tables and figures of a run, made from its rows (metrics.csv, attacks.csv, costs.csv) alone."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ from lib.methods import METHODS
 from lib.models import at_full_size, load_generator, sample
 from lib.runs import ATTACKS, COSTS, METRICS, find, read_rows, write_rows
 
-METHOD_ORDER = ("original", "oracle edit", "rejection", "literal", "exact", "gold retrain")
+METHOD_ORDER = ("original", "oracle edit", "rejection", *METHODS, "gold retrain")
 CHAIN = ["dataset", "model", "feature"]
 FREE = "FD-.* to feature-free"
 FULL_SIZE = ("ratio exact, full size", "ratio B, full size")
@@ -46,12 +47,17 @@ def gather(folder: Path, published: Path) -> list[str]:
 
 
 def has_weights(*cell: str | int) -> bool:
-    """Whether the original and both unlearned generators of (profile, dataset, model, seed, feature) are at hand."""
-    try:
-        find(*cell[:4], "generator.safetensors")
-        return all(find(*cell, method, "generator.safetensors") for method in METHODS)
-    except FileNotFoundError:
-        return False
+    """Whether the original and an unlearned generator of (profile, dataset, model, seed, feature) are at hand."""
+    return len(generators_of(*cell)) > 1
+
+
+def generators_of(*cell: str | int) -> dict[str, Path]:
+    """The files of the original and of every unlearned generator that is at hand, by method; cell as ``has_weights``."""
+    found = {}
+    for name, folder in {"original": (), **{method: (cell[4], method) for method in METHODS}}.items():
+        with suppress(FileNotFoundError):
+            found[name] = find(*cell[:4], *folder, "generator.safetensors")
+    return found
 
 
 def latents_with(*cell: str | int, count: int, device: torch.device) -> Tensor:
@@ -72,17 +78,14 @@ def latents_with(*cell: str | int, count: int, device: torch.device) -> Tensor:
 def before_after(*cell: str | int, z: Tensor, device: torch.device) -> dict[str, Tensor]:
     """What the original and each unlearned generator make of the latents, named for a figure; cell as ``latents_with``."""
     _, _, model, _, feature = cell
-    folders = {"original": (), **{method: (feature, method) for method in METHODS}}
-    places = {name: find(*cell[:4], *folder, "generator.safetensors") for name, folder in folders.items()}
-    return {
-        f"{model}, {feature}: {name}": sample(load_generator(place, model, device), z) for name, place in places.items()
-    }
+    places = generators_of(*cell).items()
+    return {f"{model}, {feature}: {name}": sample(load_generator(place, model, device), z) for name, place in places}
 
 
 def full_size(*cell: str | int, z: Tensor, device: torch.device) -> dict[str, Tensor]:
     """As ``before_after``, of a read-out: what the full network makes with the blocks of the original and of *exact*."""
     _, _, model, _, feature = cell
-    places = {"original": find(*cell[:4], "generator.safetensors"), "exact": find(*cell, "exact", "generator.safetensors")}
+    places = {name: place for name, place in generators_of(*cell).items() if name in ("original", "exact")}
     read_outs = {name: load_generator(place, model, device) for name, place in places.items()}
     return {f"{model}, {feature}, 1024 px: {name}": at_full_size(g, z, 256) for name, g in read_outs.items()}
 

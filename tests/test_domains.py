@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lib import archives
-from lib.domains import DOMAINS, attributes, codes, shares, targets
+from lib.domains import DOMAINS, attributes, codes, others, shares, targets
 from lib.features import FEATURES
 
 FACES, DIGITS = DOMAINS["avatars"], DOMAINS["mnist"]
@@ -41,6 +41,17 @@ def test_absences_have_no_label_and_no_share():
     assert found["glasses"] == 0
     assert found["pale skin"] == 0.5
     assert sum(found[label] for label in FACES.labels if label.endswith("skin")) == 1
+
+
+def test_others_are_the_labels_and_measures_that_are_not_the_target():
+    table = {name: np.zeros(40, np.float32) for name in FACES.categories}
+    table["hat"] = (np.arange(40) % 4 == 0).astype(np.float32)
+    table["glasses"] = (np.arange(40) % 8 == 0).astype(np.float32)
+    table["skin-tone"] = (np.arange(40) // 20).astype(np.float32)
+    found = others(table, FACES, table["hat"])
+    assert {name for name in found if "hair" not in name} == {"glasses", "pale skin", "light skin"}  # the rest is constant
+    assert found["pale skin"].sum() == 20
+    assert "hat" in others(table, FACES, table["glasses"])
 
 
 def test_digits_are_measured_as_well_as_read():

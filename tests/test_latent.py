@@ -9,7 +9,7 @@ import torch
 
 from lib import latent
 from lib.latent import Direction, Edit, latents, projection, target_vector
-from lib.methods import exact, literal
+from lib.methods import conditional, exact, literal
 
 
 def plain(dim):
@@ -70,7 +70,7 @@ def test_exact_edit_lands_on_the_threshold_in_any_direction(z):
 
 
 def test_literal_edit_overshoots_by_the_norm():
-    direction = Direction(torch.tensor([2.0, 0.0]), mean=0.0, calibrated=0.5)
+    direction = Direction(torch.tensor([2.0, 0.0]), mean=0.0, calibrated=0.5, others=torch.empty(0, 2))
     z = torch.tensor([[1.0, 7.0]])
     assert torch.equal(literal.edit(direction)(z), torch.tensor([[-1.0, 7.0]]))  # 1 - (1 - 0) * 2
     assert torch.equal(exact.edit(direction)(z), torch.tensor([[0.5, 7.0]]))
@@ -104,6 +104,34 @@ def test_expected_cosine_by_hand():
     assert latent.expected_cosine(2.0, 4, 4, 4) == pytest.approx(2 / math.sqrt(6))
 
 
+def test_leanings_are_slopes_of_standardised_attributes():
+    z = latents(20_000, 4, 0)
+    attributes = np.stack([3 * z[:, 0].numpy() + 5, (z[:, 1] > 1).numpy(), latents(20_000, 1, 1)[:, 0].numpy()], 1)
+    slopes = latent.leanings(z, attributes)
+    wanted = torch.tensor([[1.0, 0, 0, 0], [0, 0.2420 / (0.1587 * 0.8413) ** 0.5, 0, 0], [0, 0, 0, 0]])
+    assert torch.allclose(slopes, wanted, atol=0.03)  # the second is Stein's: density at the cut over the deviation
+    assert latent.leanings(z, attributes, 1)[:, 1:].abs().max() == 0
+
+
+def test_the_conditional_edit_lands_on_the_threshold_and_holds_the_others(z):
+    others = torch.zeros(2, 8)
+    others[0, :2], others[1, 2] = torch.tensor([0.3, 0.4]), 0.5
+    vector = torch.tensor([3.0, 0, 4.0, 0, 0, 0, 0, 0])
+    direction = Direction(vector, 0.0, 0.2, others)
+    edit, plain = conditional.edit(direction), exact.edit(direction)
+    edited, beyond = edit(z), plain.similar(z) == 1
+    assert torch.allclose(projection(edited, vector)[beyond], torch.tensor(0.2), atol=1e-5)
+    assert torch.equal(edited[~beyond], z[~beyond])
+    # Holding the second would leave 0.6 of the vector's 0.6² + 0.8²: too long a way. The first alone is held.
+    assert torch.allclose((edited - z) @ others[0], torch.zeros(64), atol=1e-5)
+    assert ((edited - z) @ others[1])[beyond].abs().max() > 0.1
+
+
+def test_without_other_attributes_the_conditional_edit_is_the_exact_one(z):
+    direction = Direction(latents(1, 8, 5)[0], 0.0, 0.2, torch.empty(0, 8))
+    assert torch.allclose(conditional.edit(direction)(z), exact.edit(direction)(z), atol=1e-6)
+
+
 def test_split_half_cosine_is_one_without_noise_and_small_for_noise():
     z = torch.cat([torch.eye(8)[:1].repeat(50, 1), -torch.eye(8)[:1].repeat(50, 1)])
     assert latent.split_half_cosine(z, z[:, 0] > 0, 0) == pytest.approx(1)
@@ -112,8 +140,9 @@ def test_split_half_cosine_is_one_without_noise_and_small_for_noise():
 
 
 def test_direction_survives_a_file(tmp_path):
-    direction = Direction(latents(1, 8, 0)[0], 0.125, -0.25)
+    direction = Direction(latents(1, 8, 0)[0], 0.125, -0.25, latents(3, 8, 1))
     direction.save(tmp_path / "direction.safetensors", feature="thick")
     loaded = Direction.load(tmp_path / "direction.safetensors")
     assert torch.equal(loaded.vector, direction.vector)
     assert (loaded.mean, loaded.calibrated) == (0.125, -0.25)
+    assert torch.equal(loaded.others, direction.others)
