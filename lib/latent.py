@@ -164,25 +164,26 @@ def rejected(generator: nn.Module, n: int, seed: int | list[int], edit: Edit) ->
 
 @dataclass(frozen=True)
 class Direction:
-    """What notebook 03 found: z_e (d,), the paper's threshold (mean) and the calibrated one, both for unit projections, and
-    the ``leanings`` (k, d) of the other attributes."""
+    """What notebook 03 found: z_e (d,), the paper's threshold (mean) and the calibrated one, both for unit projections, the
+    ``leanings`` (k, d) of the other attributes, and the labels, bool (N,), of the labelling stream."""
 
     vector: Tensor
     mean: float
     calibrated: float
     others: Tensor
+    labels: Tensor
 
     def save(self, path: Path, **about: object) -> None:
         """Write as safetensors; ``about`` goes into the header (feature, label counts)."""
         thresholds = torch.tensor([self.mean, self.calibrated], dtype=torch.float64)
-        tensors = {"vector": self.vector, "thresholds": thresholds, "others": self.others}
+        tensors = {"vector": self.vector, "thresholds": thresholds, "others": self.others, "labels": self.labels}
         save_tensors(path, tensors, {"kind": "direction", **about})
 
     @staticmethod
     def load(path: Path) -> "Direction":
         """Read what ``save`` wrote; ValueError if the file is damaged or something else."""
         tensors, _ = load_tensors(path, kind="direction")
-        return Direction(tensors["vector"], *tensors["thresholds"].tolist(), tensors["others"])
+        return Direction(tensors["vector"], *tensors["thresholds"].tolist(), tensors["others"], tensors["labels"])
 
 
 def angle_cosine(a: Tensor, b: Tensor) -> float:

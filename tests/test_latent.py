@@ -70,7 +70,9 @@ def test_exact_edit_lands_on_the_threshold_in_any_direction(z):
 
 
 def test_literal_edit_overshoots_by_the_norm():
-    direction = Direction(torch.tensor([2.0, 0.0]), mean=0.0, calibrated=0.5, others=torch.empty(0, 2))
+    direction = Direction(
+        torch.tensor([2.0, 0.0]), mean=0.0, calibrated=0.5, others=torch.empty(0, 2), labels=torch.tensor([True])
+    )
     z = torch.tensor([[1.0, 7.0]])
     assert torch.equal(literal.edit(direction)(z), torch.tensor([[-1.0, 7.0]]))  # 1 - (1 - 0) * 2
     assert torch.equal(exact.edit(direction)(z), torch.tensor([[0.5, 7.0]]))
@@ -117,7 +119,7 @@ def test_the_conditional_edit_lands_on_the_threshold_and_holds_the_others(z):
     others = torch.zeros(2, 8)
     others[0, :2], others[1, 2] = torch.tensor([0.3, 0.4]), 0.5
     vector = torch.tensor([3.0, 0, 4.0, 0, 0, 0, 0, 0])
-    direction = Direction(vector, 0.0, 0.2, others)
+    direction = Direction(vector, 0.0, 0.2, others, torch.tensor([True]))
     edit, plain = conditional.edit(direction), exact.edit(direction)
     edited, beyond = edit(z), plain.similar(z) == 1
     assert torch.allclose(projection(edited, vector)[beyond], torch.tensor(0.2), atol=1e-5)
@@ -128,7 +130,7 @@ def test_the_conditional_edit_lands_on_the_threshold_and_holds_the_others(z):
 
 
 def test_without_other_attributes_the_conditional_edit_is_the_exact_one(z):
-    direction = Direction(latents(1, 8, 5)[0], 0.0, 0.2, torch.empty(0, 8))
+    direction = Direction(latents(1, 8, 5)[0], 0.0, 0.2, torch.empty(0, 8), torch.tensor([True]))
     assert torch.allclose(conditional.edit(direction)(z), exact.edit(direction)(z), atol=1e-6)
 
 
@@ -140,9 +142,10 @@ def test_split_half_cosine_is_one_without_noise_and_small_for_noise():
 
 
 def test_direction_survives_a_file(tmp_path):
-    direction = Direction(latents(1, 8, 0)[0], 0.125, -0.25, latents(3, 8, 1))
+    direction = Direction(latents(1, 8, 0)[0], 0.125, -0.25, latents(3, 8, 1), torch.tensor([True, False]))
     direction.save(tmp_path / "direction.safetensors", feature="thick")
     loaded = Direction.load(tmp_path / "direction.safetensors")
     assert torch.equal(loaded.vector, direction.vector)
     assert (loaded.mean, loaded.calibrated) == (0.125, -0.25)
     assert torch.equal(loaded.others, direction.others)
+    assert torch.equal(loaded.labels, direction.labels)
