@@ -348,6 +348,36 @@ def descend(loss: Tensor, optimiser: Optimizer) -> None:
     optimiser.step()
 
 
+def tune(
+    generator: nn.Module,
+    loss: Callable[[nn.Module, int], dict[str, Tensor]],
+    steps: int,
+    device: torch.device,
+    rate: float = 1e-3,
+    checkpoint: Path | None = None,
+    settings: object = None,
+) -> tuple[nn.Module, Curve]:
+    """A fine-tuned copy of the generator; the original stays as it is.
+
+    loss: (the copy, step) -> named losses, of which "total" is descended: Adam, the rate falling along a cosine. Batch-norm
+    statistics stay frozen (eval mode), so that original and copy differ by their weights alone; so do the parts that the
+    generator names in ``frozen``, if any.
+    """
+    tuned = copy.deepcopy(generator.to(device).eval()).to(memory_format=torch.channels_last).requires_grad_(True)
+    for part in getattr(generator, "frozen", ()):
+        tuned.get_submodule(part).requires_grad_(False)
+    adam = torch.optim.Adam([weight for weight in tuned.parameters() if weight.requires_grad], rate, (0.9, 0.99))
+
+    def step(i: int) -> dict[str, Tensor]:
+        set_rate(adam, rate * 0.5 * (1 + math.cos(math.pi * i / steps)))
+        losses = loss(tuned, i)
+        descend(losses["total"], adam)
+        return losses
+
+    curve = run_steps(step, {"unlearned": tuned, "adam": adam}, steps, checkpoint, [settings, steps, rate])
+    return tuned.requires_grad_(False), curve
+
+
 def unlearn(
     generator: nn.Module,
     edit: Edit,
@@ -359,30 +389,21 @@ def unlearn(
     rate: float = 1e-3,
     checkpoint: Path | None = None,
 ) -> tuple[nn.Module, Curve]:
-    """A fine-tuned copy of the generator that shows G0(ẑ) at z; the original stays as it is.
+    """A fine-tuned copy of the generator that shows G0(ẑ) at z; see ``tune``.
 
-    The loss is ``losses.loss_total`` with the edit as teacher, on fresh latents at every step; Adam, the rate falling along
-    a cosine. Batch-norm statistics stay frozen (eval mode), so that teacher and student differ by their weights alone; so
-    do the parts that the generator names in ``frozen``, if any.
+    The loss is ``losses.loss_total`` with the edit as teacher, on fresh latents at every step.
     """
     original = generator.to(device).eval()
-    unlearned = copy.deepcopy(original).to(memory_format=torch.channels_last).requires_grad_(True)
-    for part in getattr(original, "frozen", ()):
-        unlearned.get_submodule(part).requires_grad_(False)
-    adam = torch.optim.Adam([weight for weight in unlearned.parameters() if weight.requires_grad], rate, (0.9, 0.99))
     edit = edit.to(device)
 
-    def step(i: int) -> dict[str, Tensor]:
+    def loss(unlearned: nn.Module, i: int) -> dict[str, Tensor]:
         z = prior(original, batch, [seed, i]).to(device)
-        set_rate(adam, rate * 0.5 * (1 + math.cos(math.pi * i / steps)))
         with autocast(device):
             with torch.no_grad():
                 target = original(edit(z))
             image = unlearned(z)
-        losses = loss_total(image.float(), target.float(), edit.similar(z), alpha)
-        descend(losses["total"], adam)
-        return losses
+        return loss_total(image.float(), target.float(), edit.similar(z), alpha)
 
-    settings = [seed, steps, alpha, batch, rate, edit.threshold, edit.vector.tolist()]
-    curve = run_steps(step, {"unlearned": unlearned, "adam": adam}, steps, checkpoint, settings)
-    return unlearned.requires_grad_(False), curve
+    moved = edit.vector if edit.move is None else edit.move
+    settings = [seed, alpha, batch, edit.threshold, edit.vector.tolist(), moved.tolist()]
+    return tune(original, loss, steps, device, rate, checkpoint, settings)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lib.latent import Direction, Edit
 
-AMPLIFICATION = 1.5  # how much farther than the exact edit a latent may move
+AMPLIFICATION = 2.0  # how much farther than the exact edit a latent may move
 
 
 def edit(direction: Direction) -> Edit:
