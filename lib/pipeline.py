@@ -358,7 +358,8 @@ def excerpt(made: Path) -> str:
 def shipped_files(settings: dict, dataset: str) -> list[str]:
     """The files of a run that come with the kit, relative to the data set.
 
-    Not those that hold weights which somebody else published: they are fetched where they are needed.
+    Not those that hold weights which somebody else published: they are fetched where they are needed. Unlearned generators
+    and gold retrains only of the features that the headline or the smoke profile names, to keep a clone small.
     """
     from lib.domains import DOMAINS
 
@@ -369,9 +370,11 @@ def shipped_files(settings: dict, dataset: str) -> list[str]:
         home, own = f"{model}/seed{seed}", model not in domain.generators
         companion = "discriminator" if model == "gan" else "encoder"
         names += [f"{home}/{name}.safetensors" for name in ("generator", companion) if own]
+        smoke = load_profile("smoke")["datasets"].get(dataset, {"chains": {}})["chains"].get(model, [])
+        whole = {settings["datasets"][dataset]["headline"].get(model), *smoke}
         for feature in features:
             names += [f"{home}/{feature}/{name}" for name in ("direction.safetensors", "judge.json")]
-            made = ("gold", *methods_of(settings, dataset)) if own else ()
+            made = ("gold", *methods_of(settings, dataset)) if own and feature in whole else ()
             names += [f"{home}/{feature}/{method}/generator.safetensors" for method in made]
     return names
 
