@@ -390,14 +390,14 @@ def ship_dataset(source: Path, target: Path, dataset: str) -> None:
 
 
 def lighter(notebook: str) -> str:
-    """The executed notebook with its figures in 256 colours each: sheets of faces take a third of the space."""
+    """The executed notebook with its figures in 160 colours each: sheets of faces take a third of the space."""
     from PIL import Image
 
     book = json.loads(notebook)
     for output in [output for cell in book["cells"] for output in cell.get("outputs", [])]:
         if "image/png" in output.get("data", {}):
             whole = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"]))).convert("RGB")
-            whole.quantize(256).save(small := io.BytesIO(), "png", optimize=True)
+            whole.quantize(160).save(small := io.BytesIO(), "png", optimize=True)
             output["data"]["image/png"] = base64.b64encode(small.getvalue()).decode()
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
 
