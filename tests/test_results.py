@@ -79,5 +79,5 @@ def test_ratios_come_from_ten_thousand_latents():
 
 def test_published_results_are_small():
     folders = (RUN / name for name in ("tables", "figures", "notebooks"))
-    tracked = [*RUN.glob("*.*"), *(path for folder in folders for path in folder.rglob("*.*"))]
+    tracked = [*RUN.glob("*.csv"), *RUN.glob("*.json"), *(path for folder in folders for path in folder.rglob("*.*"))]
     assert sum(path.stat().st_size for path in tracked) <= 25_000_000
