@@ -15,7 +15,7 @@ DATA = f"{HOME}/{{dataset}}"
 MODEL = f"{DATA}/{{model}}/seed{{seed}}"
 CELL = f"{MODEL}/{{feature}}"
 PYTHON = f"OMP_NUM_THREADS={{threads}} {sys.executable} -m lib.pipeline"
-RUN = f"{PYTHON} run {{params.notebook}} --profile {PROFILE} -p DATASET {{wildcards.dataset}}"
+RUN = f"{PYTHON} run {{params.notebook}} --checked --profile {PROFILE} -p DATASET {{wildcards.dataset}}"
 CELL_RUN = RUN + " -p MODEL {wildcards.model} -p SEED {wildcards.seed} -p FEATURE {wildcards.feature}"
 JUDGES = [
     f"{DATA}/{name}"
@@ -67,6 +67,7 @@ rule data:
     params:
         **stage("01_data"),
     threads: MATRIX["threads"]
+    priority: 1  # first, so that no data set's chain is left to run alone at the end
     shell:
         RUN + " --outputs {output}"
 
@@ -209,7 +210,7 @@ rule report:
         **stage("07_report"),
         datasets=str(DATASETS),
     shell:
-        f"{PYTHON} run {{params.notebook}} --profile {PROFILE} " + "-p DATASETS \"{params.datasets}\" --outputs {output}"
+        f"{PYTHON} run {{params.notebook}} --checked --profile {PROFILE} " + "-p DATASETS \"{params.datasets}\" --outputs {output}"
 
 
 rule manifest:

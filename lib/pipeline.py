@@ -45,20 +45,25 @@ Floats.add_implicit_resolver(
 )
 
 
-def load_profile(name: str) -> dict:
-    """The profile ``profiles/<name>.yaml``, checked against the schema, the notebooks and the lists of known names.
-
-    Raises FileNotFoundError or ValueError in one sentence.
-    """
+def read_profile(name: str) -> dict:
+    """The profile ``profiles/<name>.yaml`` as it is; FileNotFoundError in one sentence if there is none."""
     path = ROOT / "profiles" / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem != "schema"))
         raise FileNotFoundError(f"profile {name!r} does not exist: choose one of {known}.")
-    profile = yaml.load(path.read_text(), Floats)
-    schema = yaml.safe_load((path.parent / "schema.yaml").read_text())
+    return yaml.load(path.read_text(), Floats)
+
+
+def load_profile(name: str) -> dict:
+    """The profile, checked against the schema, the notebooks and the lists of known names.
+
+    Raises FileNotFoundError or ValueError in one sentence.
+    """
+    profile = read_profile(name)
+    schema = yaml.safe_load((ROOT / "profiles" / "schema.yaml").read_text())
     for error in Draft202012Validator(schema).iter_errors(profile):
         where = ".".join(str(part) for part in error.absolute_path) or "the profile"
-        raise ValueError(f"{path.name}: {where}: {error.message}.")
+        raise ValueError(f"{name}.yaml: {where}: {error.message}.")
     for dataset, part in profile["datasets"].items():
         for notebook, values in part["parameters"].items():
             check_parameters(notebook, values)
@@ -135,16 +140,19 @@ def check_names(values: dict[str, object]) -> None:
             named(dataset, str(values[key]))
 
 
-def run(notebook: str, profile: str, chosen: dict[str, object], outputs: list[Path]) -> None:
+def run(notebook: str, profile: str, chosen: dict[str, object], outputs: list[Path], checked: bool = False) -> None:
     """Execute one notebook with papermill and record what it made in the manifest.
 
     The profile's parameters for this notebook are used, then ``chosen``. Raises ValueError before a kernel starts if any is
-    wrong, RuntimeError in one sentence if the notebook fails or leaves one of ``outputs`` unmade.
+    wrong, RuntimeError in one sentence if the notebook fails or leaves one of ``outputs`` unmade. A caller that has
+    ``checked`` them, as the Snakefile has, once for all stages, spares this process the import of torch.
     """
     dataset = str(chosen.get("DATASET", parameters(notebook).get("DATASET", "")))
-    values = {**parameters_of(load_profile(profile), notebook, dataset), "PROFILE": profile, **chosen}
+    settings = read_profile(profile) if checked else load_profile(profile)
+    values = {**parameters_of(settings, notebook, dataset), "PROFILE": profile, **chosen}
     values = {name: value for name, value in values.items() if name in parameters(notebook) or name in chosen}
-    check_parameters(notebook, values)
+    if not checked:
+        check_parameters(notebook, values)
     executed = results_root() / profile / "executed" / f"{tag(notebook, chosen)}.ipynb"
     start = time.perf_counter()
     with replacing(executed) as temporary:
@@ -211,9 +219,11 @@ def stripped(book: dict) -> dict:
 
 def machine() -> dict[str, object]:
     """Commit, library versions and device, for the manifest."""
-    import torch
+    device = platform.machine()
+    if Path("/proc/driver/nvidia").exists():  # else importing torch would cost every stage a second for nothing
+        import torch
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else device
     versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
     return {"commit": commit(), "device": f"{device}, {cores()} cores", "versions": versions}
 
@@ -444,11 +454,12 @@ def main(arguments: list[str] | None = None) -> int:
             command.add_argument("notebook")
             command.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
             command.add_argument("--outputs", nargs="*", type=Path, default=[])
+            command.add_argument("--checked", action="store_true", help="the caller has checked profile and names")
     given = parser.parse_args(arguments)
     try:
         if given.command == "run":
             outputs = [path.resolve() for path in given.outputs]
-            run(given.notebook, given.profile, {name: literal(value) for name, value in given.p}, outputs)
+            run(given.notebook, given.profile, {name: literal(value) for name, value in given.p}, outputs, given.checked)
         elif given.command == "notebooks":
             refresh()
         else:

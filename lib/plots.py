@@ -5,10 +5,11 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
-from torchvision.utils import make_grid
+from torch.nn.functional import pad
 
 from lib.files import replacing
 
@@ -29,10 +30,22 @@ def save(figure: Figure, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
 
 
+def tiled(images: Tensor, columns: int, gap: float = -0.7) -> Tensor:
+    """Images (N, C, H, W) row by row as one picture (3, height, width), with a pixel of ``gap`` around each.
+
+    What torchvision's ``make_grid`` makes, whose import takes a second that every notebook would wait for.
+    """
+    columns = min(columns, len(images))
+    missing = images.new_full((-len(images) % columns, *images.shape[1:]), gap)
+    framed = pad(torch.cat([images, missing]), (1, 0, 1, 0), value=gap)  # left and above
+    picture = framed.unflatten(0, (-1, columns)).permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)
+    return pad(picture, (0, 1, 0, 1), value=gap).expand(3, -1, -1)
+
+
 def show_images(axis: Axes, images: Tensor, columns: int, title: str = "") -> None:
     """Draw images as one sheet of ``columns`` columns; the title alone if there are none."""
     if len(images):
-        sheet = make_grid(images.clamp(-1, 1), nrow=columns, padding=1, pad_value=-0.7).permute(1, 2, 0).numpy()
+        sheet = tiled(images.clamp(-1, 1), columns).permute(1, 2, 0).numpy()
         axis.imshow(0.5 - sheet / 2 if images.shape[1] == 1 else sheet / 2 + 0.5, vmin=0, vmax=1)
     axis.set_title(title, fontsize=9, loc="left")
     axis.axis("off")

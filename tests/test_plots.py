@@ -1,8 +1,17 @@
-"""Figures of images: a group without members is an empty sheet, not an error."""
+"""Figures of images: sheets as torchvision tiles them; a group without members is an empty sheet, not an error."""
 
+import pytest
 import torch
+from torchvision.utils import make_grid
 
 from lib import plots
+
+
+@pytest.mark.parametrize(("n", "columns", "channels"), [(6, 3, 1), (7, 3, 3), (2, 5, 3)])
+def test_tiled_images_are_those_of_torchvision(n, columns, channels):
+    images = torch.rand(n, channels, 4, 5, generator=torch.Generator().manual_seed(0))
+    expected = make_grid(images, nrow=columns, padding=1, pad_value=0.25)
+    assert torch.equal(plots.tiled(images, columns, 0.25), expected)
 
 
 def test_a_sheet_without_images_has_its_title_and_nothing_else():
