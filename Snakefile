@@ -78,11 +78,11 @@ def gold(wildcards):
     return [] if foreign else f"{CELL}/gold/generator.safetensors"
 
 
-for model, companion in (("gan", "discriminator"), ("vae", "encoder")):
+for model, companion in (("gan", "discriminator"), ("vae", "encoder"), ("vae-w", "encoder")):
 
     rule:
         name:
-            f"pretrain_{model}"
+            f"pretrain_{model.replace('-', '_')}"
         input:
             JUDGES,
         output:

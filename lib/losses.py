@@ -52,10 +52,13 @@ def loss_generator(fake: Tensor) -> Tensor:
     return softplus(-fake).mean()
 
 
-def loss_information(z: Tensor, read: Tensor) -> Tensor:
-    """Mean square error of latents (N, d) read off their images: 1 if they tell nothing. Up to constants the bound on the
-    mutual information of InfoGAN (Chen et al., 2016, equation 5) for a Gaussian of fixed variance."""
-    return (z - read).square().mean()
+def loss_information(known: Tensor, read: Tensor) -> Tensor:
+    """Mean square error of standardised values (N, d), read off something else: 1 if that tells nothing of them.
+
+    Up to constants the bound on the mutual information of InfoGAN (Chen et al., 2016, equation 5) for a Gaussian of fixed
+    variance; there latents are read off their images.
+    """
+    return (known - read).square().mean()
 
 
 def loss_likelihood(logits: Tensor, images: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from lib.data import to_float
-from lib.latent import Edit, prior
+from lib.latent import Edit, latents, prior
 from lib.losses import (
     loss_discriminator,
     loss_flow,
@@ -258,17 +258,27 @@ def fit_vae(
     beta: float = 2.0,
     maps: Callable[[Tensor], list[Tensor]] | None = None,
     perceptual: float = 0.0,
+    describe: Callable[[Tensor], list[Tensor]] | None = None,
+    information: Sequence[float] = (),
     checkpoint: Path | None = None,
 ) -> Curve:
     """Train both in place on uint8 images (N, C, H, W); the decoder ends as the moving average of its weights.
 
     Bernoulli likelihood and ``beta`` times the KL term (Higgins et al., 2017), Adam with a linearly falling rate. With
-    ``maps`` (images -> feature maps of a fixed network) and ``perceptual`` their weighted distance is added.
+    ``maps`` (images -> feature maps of a fixed network) and ``perceptual`` their weighted distance is added. With
+    ``describe`` (images -> descriptions (N, k) by a fixed network) and a weight a description in ``information``, the
+    encoder is also paid for latents from which a linear map reads the descriptions, standardised.
     """
     for module in (encoder, decoder):
         module.to(device, memory_format=torch.channels_last).train()
     ema = copy.deepcopy(decoder)
-    adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], rate, (0.9, 0.99))
+    weights = [*encoder.parameters(), *decoder.parameters()]
+    if describe:
+        sizes = [d.shape[1] for d in describe(batch_of(images, np.random.default_rng(seed), 2, device))]
+        norms = nn.ModuleList(nn.BatchNorm1d(size, affine=False) for size in sizes).to(device)
+        readers = nn.ModuleList(nn.Linear(decoder.latent_dim, size) for size in sizes).to(device)
+        weights += readers.parameters()
+    adam = torch.optim.Adam(weights, rate, (0.9, 0.99))
 
     def step(i: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([seed, i])
@@ -277,20 +287,29 @@ def fit_vae(
         set_rate(adam, rate * min(1, 20 * i / steps + 0.02, (1 - i / steps) / 0.6))
         with autocast(device):
             mean, log_variance = encoder(x)
-            logits = decoder.logits(mean + noise * (log_variance / 2).exp())
+            z = mean + noise * (log_variance / 2).exp()
+            logits = decoder.logits(z)
         losses = {"likelihood": loss_likelihood(logits.float(), x), "kl": loss_kl(mean, log_variance)}
         loss = losses["likelihood"] + beta * losses["kl"]
         if maps:
             with autocast(device):
                 losses["maps"] = loss_maps(maps((logits / 2).tanh()), maps(x))
             loss = loss + perceptual * losses["maps"]
+        if describe:
+            with autocast(device), torch.no_grad():
+                seen = describe(x)
+            parts = zip(information, norms, readers, seen, strict=True)
+            losses["information"] = sum(w * loss_information(norm(d.float()), reader(z)) for w, norm, reader, d in parts)
+            loss = loss + losses["information"]
         descend(loss, adam)
         average(ema, decoder, i, decay)
         return losses
 
     parts = {"encoder": encoder, "decoder": decoder, "ema": ema, "adam": adam}
     settings = [seed, steps, batch, rate, decay, beta, decoder.sizes, encoder.sizes, len(images)]
+    parts |= {"norms": norms, "readers": readers} if describe else {}
     settings += [perceptual] if maps else []
+    settings += [list(information)] if describe else []
     curve = run_steps(step, parts, steps, checkpoint, settings)
     decoder.load_state_dict(ema.state_dict())
     encoder.eval(), decoder.eval()
@@ -339,6 +358,32 @@ def fit_flow(
     curve = run_steps(step, {"flow": flow, "adam": adam}, steps, checkpoint, [seed, steps, batch, rate, len(images)])
     flow.eval()
     return curve
+
+
+@torch.no_grad()
+def fit_mixture(
+    decoder: nn.Module, encoder: nn.Module, images: np.ndarray, seed: int, device: torch.device, draws: int = 2
+) -> Curve:
+    """Fit whitening and mixture of a ``DecoderW`` in place to what the encoder makes of uint8 images (N, C, H, W).
+
+    Expectation maximisation on ``draws`` latents an image (Ghosh et al., 2020). The curve holds -log p in nats.
+    """
+    from sklearn.mixture import GaussianMixture  # here: importing it takes a second, and few stages need it
+
+    start = time.perf_counter()
+    mean, log_variance = (part.cpu() for part in encode(encoder.eval(), images, device))
+    noise = latents(draws * len(mean), mean.shape[1], seed).unflatten(0, (draws, -1))
+    z = (mean + noise * (log_variance / 2).exp()).flatten(0, 1)
+    decoder.centre.copy_(z.mean(0))
+    decoder.colour.copy_(torch.linalg.cholesky(z.T.cov()))
+    w = torch.linalg.solve_triangular(decoder.colour.cpu(), (z - decoder.centre.cpu()).T, upper=False).T
+    components = len(decoder.mixture.weights)
+    found = GaussianMixture(components, reg_covar=1e-3, random_state=seed, init_params="k-means++").fit(w.numpy())
+    decoder.mixture.weights.copy_(torch.from_numpy(found.weights_))
+    decoder.mixture.means.copy_(torch.from_numpy(found.means_))
+    decoder.mixture.roots.copy_(torch.linalg.cholesky(torch.from_numpy(found.covariances_)))
+    losses = [-float(bound) for bound in found.lower_bounds_]
+    return Curve(list(range(len(losses))), {"mixture": losses}, time.perf_counter() - start)
 
 
 def descend(loss: Tensor, optimiser: Optimizer) -> None:

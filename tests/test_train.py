@@ -12,7 +12,7 @@ from lib.judges import Judge, fit_judge, read
 from lib.latent import Edit, latents
 from lib.losses import loss_total
 from lib.models import Decoder, Discriminator, Encoder, Generator, sample
-from lib.train import fit_gan, fit_vae, resolve_device, run_steps, unlearn
+from lib.train import encode, fit_gan, fit_vae, resolve_device, run_steps, unlearn
 
 CPU = torch.device("cpu")
 EDIT = Edit(torch.eye(8)[0], 0.0)
@@ -29,6 +29,14 @@ def fit_informed(generator, discriminator, images, steps, seed, device, **option
     describe = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten())
     options |= {"describe": lambda images: [describe(images), images.mean((2, 3))], "information": [1.0, 2.0]}
     return fit_gan(generator, discriminator, images, steps, seed, device, **options)
+
+
+def fit_informed_vae(encoder, decoder, images, steps, seed, device, **options):
+    """VAE training that asks for latents that tell the mean intensity of each half of the image."""
+    torch.manual_seed(1)
+    describe = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d((2, 1)), torch.nn.Flatten())
+    options |= {"describe": lambda images: [describe(images)], "information": options.pop("information", [50.0])}
+    return fit_vae(encoder, decoder, images, steps, seed, device, **options)
 
 
 def gan():
@@ -76,11 +84,13 @@ def stop_at(monkeypatch, module, name, call):
     monkeypatch.setattr(module, name, counted)
 
 
-@pytest.mark.parametrize("kind", ["gan", "informed", "vae"])
+@pytest.mark.parametrize("kind", ["gan", "informed", "vae", "informed vae"])
 def test_an_interrupted_run_ends_with_the_weights_of_an_uninterrupted_one(kind, images, tmp_path, monkeypatch):
     import lib.train
 
-    build, fit = {"gan": (gan, fit_gan), "informed": (gan, fit_informed), "vae": (vae, fit_vae)}[kind]
+    builds = {"gan": (gan, fit_gan), "informed": (gan, fit_informed)}
+    builds |= {"vae": (vae, fit_vae), "informed vae": (vae, fit_informed_vae)}
+    build, fit = builds[kind]
     monkeypatch.setattr(lib.train, "CHECKPOINT_EVERY", 4)
     whole, resumed, checkpoint = build(), build(), tmp_path / "c"
     curve = fit(*whole, images, 10, 0, CPU, batch=8)
@@ -216,3 +226,20 @@ def test_the_vae_shows_colours_at_their_mean_and_digits_sharper():
     for channels, factor in ((3, 0.5), (1, 1.0)):
         decoder = Decoder(8, 4, channels, 32).eval()
         assert torch.allclose(decoder(z), (factor * decoder.logits(z)).tanh())
+
+
+def test_an_informed_encoder_makes_the_description_readable():
+    rng = np.random.default_rng(0)
+    levels = rng.integers(100, 156, (512, 2))  # two half-images a little brighter or darker, under strong noise
+    halves = np.repeat(levels, 16, 1)[:, None, :, None]
+    images = np.clip(halves + rng.normal(0, 60, (512, 1, 32, 32)), 0, 255).astype(np.uint8)
+
+    def readable(information):
+        encoder, decoder = vae()
+        fit_informed_vae(encoder, decoder, images, 60, 0, CPU, batch=64, beta=20.0, information=[information])
+        mean = encode(encoder, images, CPU)[0].double().numpy()
+        design = np.c_[mean, np.ones(512)]
+        left = levels - design @ np.linalg.lstsq(design, levels, rcond=None)[0]
+        return 1 - left.var() / levels.var()
+
+    assert readable(500.0) > readable(0.001) + 0.2

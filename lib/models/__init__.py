@@ -8,13 +8,14 @@ from torch import Tensor, nn
 from lib.models.dcgan import Discriminator, Generator
 from lib.models.readout import ReadOut, ReadOutW, at_full_size
 from lib.models.stylegan2 import StyleGAN2
-from lib.models.vae import Decoder, Encoder
+from lib.models.vae import Decoder, DecoderW, Encoder
 from lib.train import autocast
 from lib.weights import load_module, save_module
 
 GENERATORS: dict[str, type[nn.Module]] = {
     "gan": Generator,
     "vae": Decoder,
+    "vae-w": DecoderW,
     "stylegan2": StyleGAN2,
     "mobilestylegan": ReadOut,
     "mobilestylegan-w": ReadOutW,
@@ -44,6 +45,7 @@ def sample(generator: nn.Module, z: Tensor, batch: int = 250) -> Tensor:
 __all__ = [
     "GENERATORS",
     "Decoder",
+    "DecoderW",
     "Discriminator",
     "Encoder",
     "Generator",

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lib.models.dcgan import down_block, up_block, widths
 from lib.models.flow import Flow
+from lib.models.mixture import Mixture
 
 
 class Encoder(nn.Module):
@@ -57,8 +58,36 @@ class Decoder(nn.Module):
         x = self.project(z).unflatten(1, (-1, 4, 4))
         return self.body(x.contiguous(memory_format=torch.channels_last))
 
+    def encoded(self, z: Tensor) -> Tensor:
+        """The encoder's latents (N, latent_dim) that z stands for."""
+        return self.flow(z)
+
     def forward(self, z: Tensor) -> Tensor:
         # The Bernoulli mean is 2 sigmoid(l) - 1 = tanh(l / 2), which is blurred; at temperature 1/2 it is tanh(l), sharp
         # enough for digits of black and white. Colours have to stay what they are.
-        logits = self.logits(self.flow(z))
+        logits = self.logits(self.encoded(z))
         return (logits if self.sizes["channels"] == 1 else logits / 2).tanh()
+
+
+class DecoderW(Decoder):
+    """The same decoder seen from its encoder: latents w (N, latent_dim) are the encoder's own, whitened.
+
+    What images show lies straighter there than in latents from N(0, I), which have to be bent into the encoder's. ``enter``
+    maps the latter to w through a Gaussian mixture of ``components``; it and the whitening are fitted after training.
+    """
+
+    def __init__(
+        self, latent_dim: int = 16, width: int = 32, channels: int = 1, size: int = 32, components: int = 1
+    ) -> None:
+        super().__init__(latent_dim, width, channels, size)
+        self.sizes |= {"components": components}
+        self.mixture = Mixture(latent_dim, components)
+        self.register_buffer("centre", torch.zeros(latent_dim))
+        self.register_buffer("colour", torch.eye(latent_dim))  # lower Cholesky factor of the covariance
+
+    def enter(self, z: Tensor) -> Tensor:
+        """Latents w (N, latent_dim) of z (N, latent_dim)."""
+        return self.mixture(z)
+
+    def encoded(self, z: Tensor) -> Tensor:
+        return self.centre + z @ self.colour.T
