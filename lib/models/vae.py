@@ -77,7 +77,7 @@ class DecoderW(Decoder):
     """
 
     def __init__(
-        self, latent_dim: int = 16, width: int = 32, channels: int = 1, size: int = 32, components: int = 1
+        self, latent_dim: int = 16, width: int = 32, channels: int = 1, size: int = 32, components: int = 60
     ) -> None:
         super().__init__(latent_dim, width, channels, size)
         self.sizes |= {"components": components}
