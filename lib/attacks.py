@@ -99,3 +99,89 @@ def ascend(
 def amplify(z: Tensor, vector: Tensor, strength: float) -> Tensor:
     """z + strength · z_e / ||z_e|| (N, d), pulled back to a typical norm: no gradient, only the direction (Ring-A-Bell)."""
     return typical(z + strength * vector / vector.norm())
+
+
+def sampling_success(ratio: float, samples: int) -> float:
+    """P(at least one of k samples shows the feature) = 1 - (1 - p)^k: the attack that only asks again, which every
+    cleverer one has to beat."""
+    return 1 - (1 - ratio) ** samples
+
+
+def invert(
+    generator: nn.Module, images: Tensor, start: Tensor, iterations: int, rate: float = 0.05, typicality: float = 0.01
+) -> Tensor:
+    """The latents (N, d) whose images come nearest to the given ones (N, C, H, W), by Adam from ``start`` (N, d).
+
+    Squared error summed over pixels, and a pull of |z|² towards d; the result is typical (GAN inversion, Zhu et al., 2016).
+    """
+    device = next(generator.parameters()).device
+    z = start.to(device).clone().requires_grad_(True)
+    adam = torch.optim.Adam([z], rate)
+    images, dim = images.to(device), start.shape[1]
+    for _ in range(iterations):
+        with autocast(device):
+            made = generator(z)
+        apart = (made.float() - images).square().flatten(1).sum(1)
+        loss = (apart + typicality * (z.square().sum(1) - dim).square() / dim).sum()
+        (z.grad,) = torch.autograd.grad(loss, z)
+        adam.step()
+    return typical(z.detach()).cpu()
+
+
+def universal_offset(
+    generator: nn.Module,
+    images: Tensor,
+    start: Tensor,
+    radius: float,
+    iterations: int,
+    rate: float = 0.05,
+) -> Tensor:
+    """One offset u (d,) of at most ``radius`` that brings all of the latents start (N, d) to images like the K given ones
+    (K, C, H, W): to their mean image, the only thing that they have in common (concept inversion, Pham et al., 2024)."""
+    device = next(generator.parameters()).device
+    start, goal = start.to(device), images.to(device).mean(0)
+    offset = torch.zeros(start.shape[1], device=device, requires_grad=True)
+    adam = torch.optim.Adam([offset], rate)
+    for _ in range(iterations):
+        with autocast(device):
+            made = generator(start + offset)
+        loss = (made.float().mean(0) - goal).square().sum()
+        (offset.grad,) = torch.autograd.grad(loss, offset)
+        adam.step()
+        with torch.no_grad():
+            offset *= (radius / offset.norm().clamp(min=1e-9)).clamp(max=1)
+    return offset.detach().cpu()
+
+
+@torch.no_grad()
+def layer_outputs(generator: nn.Module, z: Tensor, batch: int = 250) -> dict[str, Tensor]:
+    """The mean output of each channel of every normalised or convolved layer at latents z (N, d), (N, channels), by layer
+    name in order: what a linear probe reads."""
+    device = next(generator.parameters()).device
+    found: dict[str, list[Tensor]] = {}
+
+    def keep(name: str) -> Callable:
+        return lambda _, __, output: found.setdefault(name, []).append(output.float().mean((2, 3)).cpu())
+
+    chosen = [(name, layer) for name, layer in generator.named_modules() if isinstance(layer, nn.BatchNorm2d)]
+    hooks = [layer.register_forward_hook(keep(name)) for name, layer in chosen]
+    for part in z.split(batch):
+        generator(part.to(device))
+    for hook in hooks:
+        hook.remove()
+    return {name: torch.cat(parts) for name, parts in found.items()}
+
+
+def probe(outputs: Tensor, has_feature: Tensor) -> float:
+    """AUC of a linear probe for what the original showed, on the second half of the rows: outputs (N, channels), bool (N,).
+
+    Latents tell the feature, and so do the first layers of any generator; it is the last layers that ought not to.
+    """
+    from sklearn.linear_model import LogisticRegression  # here: importing it takes a second
+    from sklearn.metrics import roc_auc_score
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    x, y, half = outputs.double().numpy(), has_feature.numpy(), len(outputs) // 2
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500)).fit(x[:half], y[:half])
+    return float(roc_auc_score(y[half:], model.decision_function(x[half:])))

@@ -184,6 +184,64 @@ def kid(x: np.ndarray, y: np.ndarray, block: int = 256) -> float:
     return within_x + within_y - 2 * _kernel_sum(x, y, block) / (m * n)
 
 
+def kid_test(x: np.ndarray, y: np.ndarray, seed: int, permutations: int = 500) -> float:
+    """p-value of "both sets come from one distribution": the share of relabelled pools whose KID is as large (Gretton et
+    al., JMLR 2012), the observed labelling counted among them.
+
+    Equal n on both sides, at most 2000: the kernel matrix of the pool is kept. Raises ValueError otherwise.
+    """
+    x, y = _pair("x", x, "y", y)
+    n = len(x)
+    if len(y) != n or n > 2000:
+        raise ValueError(f"x and y must have equal n of at most 2000 for the test, got {n} and {len(y)}: subsample.")
+    pool = torch.cat([x, y])
+    kernel = (pool @ pool.T / pool.shape[1] + 1).pow(3).fill_diagonal_(0)
+    rng = np.random.default_rng(seed)
+    orders = [np.arange(2 * n), *(rng.permutation(2 * n) for _ in range(permutations))]
+    signs = torch.ones(2 * n, len(orders), dtype=kernel.dtype)
+    for column, order in enumerate(orders):
+        signs[order[n:], column] = -1
+    # With labels of plus and minus one, s'Ks is the sum within the two sets minus that between them; the estimator weighs
+    # these by 1 / (n (n - 1)) and 1 / n².
+    signed, total = (signs * (kernel @ signs)).sum(0), kernel.sum()
+    within, between = (total + signed) / 2, (total - signed) / 2
+    values = within / (n * (n - 1)) - between / n**2
+    return float((values >= values[0] - 1e-12 * abs(values[0])).double().mean())
+
+
+def frechet_interval(x: np.ndarray, y: np.ndarray, blocks: int = 20, confidence: float = 0.95) -> Interval:
+    """Frechet distance of features (N, d) and (M, d) with a jackknife interval: both sets lose one block at a time.
+
+    It covers the distance that this n gives on average, not the one of infinite n. The percentile bootstrap would not even
+    hold the estimate itself, since resampling adds the bias once more. Raises ValueError as ``frechet``.
+    """
+    whole = frechet(statistics(x), statistics(y))
+    parts = [np.array_split(np.arange(len(side)), blocks) for side in (x, y)]
+    left = [
+        frechet(statistics(np.delete(x, lost_x, 0)), statistics(np.delete(y, lost_y, 0)))
+        for lost_x, lost_y in zip(*parts, strict=True)
+    ]
+    deviation = sqrt((blocks - 1) * np.var(left))
+    reach = float(stdtrit(blocks - 1, (1 + confidence) / 2)) * deviation
+    return Interval(whole, max(0.0, whole - reach), whole + reach)
+
+
+def frechet_infinity(x: np.ndarray, y: np.ndarray, seed: int, sizes: int = 8) -> float:
+    """Frechet distance extrapolated to infinite n: the intercept of a line through FD_n against 1 / n (Chong & Forsyth,
+    CVPR 2020), n from a quarter of the smaller set to all of it, the same for both. May be slightly negative.
+
+    Raises ValueError as ``frechet`` where a quarter is too small for a covariance of full rank.
+    """
+    rng = np.random.default_rng(seed)
+    most = min(len(x), len(y))
+    counts = np.linspace(most // 4, most, sizes).astype(int)
+    distances = []
+    for n in counts:
+        pairs = [[side[rng.choice(len(side), n, replace=False)] for side in (x, y)] for _ in range(most // n)]
+        distances.append(np.mean([frechet(statistics(a), statistics(b)) for a, b in pairs]))
+    return float(np.polyfit(1 / counts, distances, 1)[1])
+
+
 def _kernel_sum(x: Tensor, y: Tensor, block: int) -> float:
     one = torch.ones(1, dtype=x.dtype)
     return sum(torch.addmm(one, rows / x.shape[1], y.T).pow_(3).sum().item() for rows in x.split(block))
@@ -255,6 +313,42 @@ def _require_full_rank(n: int, d: int) -> None:
             f"n = {n} images cannot give a full-rank covariance of d = {d} features: "
             f"use at least {d + 1} images, or KID, which is unbiased at any n."
         )
+
+
+# --- Attributes: what else moved --------------------------------------------------------------------------------
+
+
+def divergence(before: np.ndarray, after: np.ndarray) -> float:
+    """KL(before || after) in nats between the frequencies of codes, (N,) and (M,) of any hashable kind; half a count is
+    added to each code that either set has, so that a code which vanished does not make it infinite."""
+    kinds, where = np.unique(np.concatenate([before, after]), return_inverse=True)
+    counts = [np.bincount(part, minlength=len(kinds)) + 0.5 for part in (where[: len(before)], where[len(before) :])]
+    p, q = (count / count.sum() for count in counts)
+    return float((p * np.log(p / q)).sum())
+
+
+def attribute_divergences(before: dict, after: dict) -> dict[tuple[str, ...], float]:
+    """``divergence`` of every attribute and of every pair of attributes, by their names, after SaD and PaD of Kim et al.
+    (ICML 2024). before, after: name -> codes (N,). Deviation: a classifier's codes in place of CLIP similarities."""
+    names = sorted(before)
+    found = {(name,): divergence(before[name], after[name]) for name in names}
+    for i, first in enumerate(names):
+        base = int(max(before[first].max(), after[first].max())) + 1
+        for second in names[i + 1 :]:
+            pairs = (side[first].astype(int) + base * side[second].astype(int) for side in (before, after))
+            found[first, second] = divergence(*pairs)
+    return found
+
+
+def attribute_dependency(before: np.ndarray, after: np.ndarray, target: int) -> float:
+    """How much the other attributes change for each unit that the target changes: mean |Δl_i| / σ_i over images and i ≠ t,
+    divided by the mean |Δl_t| / σ_t (Wu et al., CVPR 2021). before, after: a classifier's logits (N, k) of the same
+    latents. Raises ValueError when the target does not change at all."""
+    change = np.abs(after - before) / before.std(0).clip(1e-9)
+    own, others = change[:, target].mean(), np.delete(change, target, 1).mean()
+    if own == 0:
+        raise ValueError("the target's logit is the same before and after: attribute dependency is not defined.")
+    return float(others / own)
 
 
 # --- Paired preservation: x = G_0(z) against y = G_theta(z) for the same z ----------------------------------

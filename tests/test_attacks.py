@@ -5,8 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from lib import attacks
 from lib.attacks import amplify, latent_search, start_latents, typical, typical_radii, within
 from lib.latent import latents
+from lib.models import sample
 
 
 def plain(dim):
@@ -80,3 +82,41 @@ def test_amplification_moves_along_the_vector_whatever_its_norm():
     z, vector = 0.1 * latents(5, 64, 0) + 1, torch.eye(64)[0]
     assert torch.allclose(amplify(z, vector, 2.0), amplify(z, 9 * vector, 2.0))
     assert (amplify(z, vector, 2.0)[:, 0] > z[:, 0]).all()
+
+
+def test_asking_again_finds_a_rare_feature_sooner_or_later():
+    assert attacks.sampling_success(0.1, 2) == pytest.approx(0.19)
+    assert attacks.sampling_success(0.0, 10_000) == 0
+
+
+def test_inversion_finds_the_latent_of_an_image(generator):
+    truth = latents(4, 8, 1)
+    start = latents(4, 8, 2)
+    images = sample(generator, truth)
+    found = attacks.invert(generator, images, start, 150)
+    before, after = ((sample(generator, z) - images).square().mean() for z in (start, found))
+    assert after < 0.3 * before
+    low, high = attacks.typical_radii(8)
+    assert ((found.norm(dim=1) >= low - 1e-3) & (found.norm(dim=1) <= high + 1e-3)).all()
+
+
+def test_one_offset_serves_all_latents_and_stays_in_its_ball(generator, z):
+    wanted = torch.zeros(8)
+    wanted[2] = 1.5
+    images = sample(generator, z + wanted)
+    offset = attacks.universal_offset(generator, images, z, 2.0, 60)
+    assert offset.norm() <= 2.0 + 1e-4
+    goal = images.mean(0)
+    before, after = ((sample(generator, z + u).mean(0) - goal).square().mean() for u in (0 * offset, offset))
+    assert after < 0.5 * before
+
+
+def test_a_probe_reads_what_a_layer_tells(generator):
+    z = latents(600, 8, 3)
+    outputs = attacks.layer_outputs(generator, z)
+    assert all(len(o) == 600 for o in outputs.values())
+    first = next(iter(outputs.values()))
+    shown = first[:, 0] > first[:, 0].median()
+    assert attacks.probe(first, shown) > 0.9
+    chance = torch.rand(600, generator=torch.Generator().manual_seed(0)) > 0.5
+    assert abs(attacks.probe(first, chance) - 0.5) < 0.15

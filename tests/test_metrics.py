@@ -404,3 +404,72 @@ def test_fid_inception_refuses_missing_weights_few_images_and_wrong_ranges(weigh
         metrics.fid_inception(few, few, weights, "cpu")
     with pytest.raises(ValueError, match=r"map images in \[-1, 1\] with"):
         metrics.inception_features(few - 1, torch.nn.Identity())
+
+
+# --- Tests and intervals of distances -------------------------------------------------------------------------
+
+
+def white(n, d, seed, shift=0.0):
+    return np.random.default_rng(seed).standard_normal((n, d)) + shift
+
+
+def test_the_permutation_test_of_kid_agrees_with_relabelling_by_hand():
+    x, y = white(6, 2, 0), white(6, 2, 1, 0.7)
+    rng = np.random.default_rng(3)
+    pool = np.concatenate([x, y])
+    values = [metrics.kid(x, y)]
+    for _ in range(40):
+        order = rng.permutation(12)
+        values.append(metrics.kid(pool[order[:6]], pool[order[6:]]))
+    assert metrics.kid_test(x, y, 3, 40) == pytest.approx(np.mean(np.array(values) >= values[0] - 1e-9))
+
+
+def test_the_permutation_test_sees_a_shift_and_holds_its_level():
+    assert metrics.kid_test(white(200, 8, 0), white(200, 8, 1, 0.4), 0, 200) < 0.02
+    same = [metrics.kid_test(white(60, 4, 2 * k), white(60, 4, 2 * k + 1), k, 60) for k in range(60)]
+    assert np.mean(np.array(same) < 0.2) == pytest.approx(0.2, abs=0.15)
+    with pytest.raises(ValueError, match="subsample"):
+        metrics.kid_test(white(20, 4, 0), white(21, 4, 1), 0)
+
+
+def test_the_jackknife_interval_covers_the_mean_distance_at_this_n():
+    pairs = [(white(400, 4, 2 * k), white(400, 4, 2 * k + 1, 0.3)) for k in range(60)]
+    intervals = [metrics.frechet_interval(x, y, 10) for x, y in pairs]
+    centre = np.mean([interval.value for interval in intervals])
+    covered = np.mean([interval.low <= centre <= interval.high for interval in intervals])
+    assert covered > 0.85
+    assert intervals[0].value == metrics.frechet(*map(metrics.statistics, pairs[0]))
+
+
+def test_extrapolation_removes_the_bias_of_small_samples():
+    x, y = white(2000, 16, 0), white(2000, 16, 1, 0.1)
+    plug_in, truth = metrics.frechet(metrics.statistics(x), metrics.statistics(y)), 16 * 0.1**2
+    assert plug_in > truth + 0.03
+    assert metrics.frechet_infinity(x, y, 0) == pytest.approx(truth, abs=0.05)
+
+
+def test_divergence_of_codes_by_hand():
+    before, after = np.array([0, 0, 0, 1]), np.array([0, 1, 1, 1])
+    p, q = np.array([3.5, 1.5]) / 5, np.array([1.5, 3.5]) / 5
+    assert metrics.divergence(before, after) == pytest.approx(float((p * np.log(p / q)).sum()))
+    assert metrics.divergence(before, before) == 0
+    assert np.isfinite(metrics.divergence(np.zeros(10), np.ones(10)))
+
+
+def test_pairs_see_what_single_attributes_do_not():
+    rng = np.random.default_rng(0)
+    a = rng.integers(0, 2, 4000)
+    before = {"a": a, "b": rng.integers(0, 2, 4000)}
+    after = {"a": a, "b": a}  # the same frequencies, but now b follows a
+    found = metrics.attribute_divergences(before, after)
+    assert found["a",] < 0.001
+    assert found["b",] < 0.001
+    assert found["a", "b"] > 0.5
+
+
+def test_attribute_dependency_by_hand():
+    before = np.array([[0.0, 0.0, 0.0], [2.0, 4.0, 2.0]])  # standard deviations 1, 2, 1
+    after = before + np.array([3.0, 2.0, 0.0])
+    assert metrics.attribute_dependency(before, after, 0) == pytest.approx((1 + 0) / 2 / 3)
+    with pytest.raises(ValueError, match="not defined"):
+        metrics.attribute_dependency(before, before, 0)
