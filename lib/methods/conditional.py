@@ -5,9 +5,11 @@ projection in latent space, as the conditional manipulation of InterFaceGAN, She
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib.latent import Direction, Edit
+from lib.methods.task import Task
+from lib.train import Curve
 
 AMPLIFICATION = 2.0  # how much farther than the exact edit a latent may move
 
@@ -31,3 +33,8 @@ def held(vector: Tensor, others: Tensor) -> Tensor:
         if trial @ vector >= 1 / AMPLIFICATION:
             fixed, across = [*fixed, row], trial
     return across
+
+
+def unlearn(task: Task) -> tuple[nn.Module, Curve]:
+    """The paper's training towards this edit; ``strength`` is α."""
+    return task.teach(edit(task.direction))

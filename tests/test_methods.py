@@ -1,0 +1,194 @@
+"""The methods: each one's own arithmetic on known answers, and what all of them must leave alone."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from lib.latent import Direction, latents, prior, projection, stream
+from lib.methods import METHODS, ablation, amnesia, minimal, negation, rewrite, surgery
+from lib.methods.task import Task
+from lib.models import Discriminator, StyleGAN2, sample
+
+CPU = torch.device("cpu")
+TRAINED = [name for name in METHODS if name not in ("ablation", "rewrite")]
+NEEDS_A_CRITIC = ("redaction", "adapt")
+
+
+def brightness(images):
+    return images.mean((1, 2, 3))
+
+
+@pytest.fixture
+def task(generator, monkeypatch):
+    """Six steps to unlearn brightness, labelled by the judge itself."""
+    monkeypatch.setattr(minimal, "POOL", 400)
+    monkeypatch.setattr(minimal, "SEARCHED", 16)
+    generator.requires_grad_(False)
+    z = prior(generator, 400, stream(0, "label"))
+    bright = brightness(sample(generator, z))
+    cut, spread = bright.quantile(0.8), bright.std()
+    has = bright > cut
+    vector = z[has].mean(0) - z[~has].mean(0)
+    direction = Direction(vector, 0.0, 0.5, torch.randn(3, 8, generator=torch.Generator().manual_seed(0)), has)
+    torch.manual_seed(1)
+    critic = Discriminator(4).requires_grad_(False)
+    return Task(generator, direction, lambda x: 8 * (brightness(x) - cut) / spread, 6, 8, 1e-3, 1.0, 0, CPU, critic)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_makes_a_new_generator_and_leaves_the_original_alone(name, task):
+    before, critic = copy.deepcopy(task.original.state_dict()), copy.deepcopy(task.critic.state_dict())
+    unlearned, curve = METHODS[name].unlearn(replace(task, strength=METHODS[name].strength))
+    assert all(torch.equal(before[key], value) for key, value in task.original.state_dict().items())
+    assert all(torch.equal(critic[key], value) for key, value in task.critic.state_dict().items())
+    assert not any(weight.requires_grad for weight in [*task.original.parameters(), *unlearned.parameters()])
+    z = latents(16, 8, 5)
+    images = sample(unlearned, z)
+    assert images.isfinite().all()
+    assert not torch.equal(images, sample(task.original, z))
+    assert curve.seconds > 0
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_same_seed_gives_the_same_weights(name, task):
+    once, again = (METHODS[name].unlearn(task)[0].state_dict() for _ in range(2))
+    assert all(torch.equal(once[key], value) for key, value in again.items())
+
+
+def test_every_step_draws_its_own_labelled_latents_with_the_right_label(task):
+    with_feature, without = task.labelled
+    assert len(with_feature) + len(without) == 400
+    first, again, next_ = task.forget(0), task.forget(0), task.forget(1)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, next_)
+    rows = {tuple(row) for row in with_feature.tolist()}
+    assert all(tuple(row) in rows for row in first.tolist())
+    assert not any(tuple(row) in rows for row in task.retain(0).tolist())
+
+
+def test_likelihood_is_worst_where_the_student_differs_and_has_a_gradient_at_the_start(task):
+    student = copy.deepcopy(task.original).requires_grad_(True)
+    start = task.unlikely(student, task.retain(0), 0)
+    (gradient,) = torch.autograd.grad(start, student.project.weight)
+    assert gradient.abs().max() > 0
+    with torch.no_grad():
+        student.project.weight.mul_(0)
+        assert task.unlikely(student, task.retain(0), 0) > start
+
+
+def test_surgery_removes_what_points_along_the_other():
+    g, other = torch.tensor([3.0, 4.0]), torch.tensor([2.0, 0.0])
+    assert surgery.without(g, other).tolist() == [0, 4]
+    assert surgery.without(g, torch.zeros(2)).tolist() == [3, 4]
+
+
+def test_ascent_makes_images_with_the_feature_less_likely(task):
+    unlearned, _ = METHODS["ascent"].unlearn(replace(task, steps=20))
+    z = task.forget(99)
+    assert task.unlikely(unlearned, z, 0) > task.unlikely(task.original, z, 0)
+
+
+def test_the_anchor_is_zero_at_the_start_and_weighs_by_importance(task):
+    importance = amnesia.fisher(task)
+    weights = sum(t.numel() for t in importance)
+    assert sum(float(t.sum()) for t in importance) / weights == pytest.approx(1, rel=1e-4)
+    student = copy.deepcopy(task.original)
+    assert amnesia.anchor(task, student, importance) == 0
+    with torch.no_grad():
+        student.project.weight += 0.5
+    expected = 0.25 * float(importance[0].sum()) / weights
+    assert float(amnesia.anchor(task, student, importance)) == pytest.approx(expected, rel=1e-4)
+    assert not any(weight.requires_grad for weight in task.original.parameters())
+
+
+def test_negation_is_linear_in_its_strength(task):
+    half, whole = (negation.unlearn(replace(task, strength=s))[0].project.weight for s in (0.5, 1.0))
+    start = task.original.project.weight
+    torch.testing.assert_close(whole - start, 2 * (half - start), atol=1e-5, rtol=1e-3)
+
+
+def test_negation_learns_the_feature_first(task):
+    edit = negation.towards(task)
+    unit = task.direction.vector / task.direction.vector.norm()
+    goal = projection(task.labelled[0], unit).mean()
+    lifted = projection(edit(latents(50, 8, 3)), unit)
+    assert (lifted >= goal - 1e-4).all()
+
+
+def test_an_ablated_channel_shows_the_mean_of_images_without_the_feature(task):
+    unlearned, _ = ablation.unlearn(replace(task, strength=0.25))
+    layer, old = ablation.normalised_layer(unlearned), ablation.normalised_layer(task.original)
+    dead = (layer.weight == 0).nonzero().flatten()
+    assert len(dead) == round(0.25 * len(layer.weight))
+    shown = ablation.activations(unlearned, layer, latents(5, 8, 1))[:, dead]
+    free = ablation.activations(task.original, old, task.labelled[1]).mean(0)[dead]
+    torch.testing.assert_close(shown, free.expand(5, -1), atol=1e-4, rtol=1e-4)
+
+
+def test_the_rewrite_solves_its_least_squares_problem():
+    rng = torch.Generator().manual_seed(0)
+    w, keys = torch.randn(5, 3, generator=rng).double(), torch.randn(4000, 3, generator=rng).double()
+    shift = torch.eye(3).double()
+    shift[0, 0] = 0.2
+    everything, nothing = torch.ones(4000).double(), torch.zeros(4000).double()
+    # All keys moved by one linear map: the rewritten layer is the old one behind that map. None moved: nothing changes.
+    torch.testing.assert_close(rewrite.solved(w, keys, keys @ shift.T, everything, 1.0), w @ shift)
+    torch.testing.assert_close(rewrite.solved(w, keys, keys, nothing, 1.0), w)
+    some = (keys[:, 0] > 1).double()
+    rewritten = rewrite.solved(w, keys, keys @ shift.T, some, 0.5)
+
+    def risk(weights):
+        moved = (keys @ weights.T - keys @ shift.T @ w.T).square().sum(1)
+        return float((some * moved + 0.5 * (1 - some) * (keys @ (weights - w).T).square().sum(1)).mean())
+
+    assert risk(rewritten) < min(risk(w), risk(w @ shift), *(risk(rewritten + 0.01 * d) for d in (w, -w)))
+
+
+@pytest.mark.parametrize("name", ["ablation", "rewrite", *NEEDS_A_CRITIC])
+def test_a_method_that_cannot_work_says_why(name, task):
+    torch.manual_seed(0)
+    styled = StyleGAN2(latent_dim=8, w_dim=8, channels=1, size=16, channel_base=64).eval().requires_grad_(False)
+    other = replace(task, original=styled, critic=None)
+    with pytest.raises(ValueError, match="needs"):
+        METHODS[name].unlearn(other)
+
+
+class Linear(nn.Module):
+    """A generator whose image is its latent, so that a linear judge has a flat boundary."""
+
+    def __init__(self):
+        super().__init__()
+        self.latent_dim = 8
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, z):
+        return (self.weight * z)[:, None, None, :]
+
+
+def test_a_minimal_edit_lands_on_the_judges_margin_by_the_shortest_way(task):
+    vector = torch.tensor([3.0, 0, 0, 4, 0, 0, 0, 0])
+    linear = replace(task, original=Linear().requires_grad_(False), score=lambda x: x[:, 0, 0] @ vector - 1)
+    z = latents(300, 8, 2)
+    edited = minimal.minimal_edit(linear, z)
+    before, after = z @ vector - 1, edited @ vector - 1
+    far = before > -minimal.MARGIN
+    assert torch.equal(edited[~far], z[~far])
+    torch.testing.assert_close(after[far], torch.full_like(after[far], -minimal.MARGIN), atol=1e-3, rtol=0)
+    step = (z - edited)[far]
+    torch.testing.assert_close(step.norm(dim=1), (before[far] + minimal.MARGIN) / 5, atol=1e-3, rtol=1e-3)
+
+
+def test_lessons_are_half_about_the_feature(task):
+    lessons = minimal.Lessons(task)
+    z, target, moved = lessons.batch(3)
+    assert moved.tolist() == [1.0] * 4 + [0.0] * 4
+    torch.testing.assert_close(target[4:], task.shown(z[4:]))
+    assert (minimal.logit(task, task.original, z[:4]) > -minimal.MARGIN).all()
+    assert (minimal.logit(task, task.original, z[4:]) <= -minimal.MARGIN).all()
+    size = len(lessons.z)
+    lessons.search(task.original, 0)
+    assert len(lessons.z) > size
+    assert len(lessons.targets[0]) == len(lessons.z)
