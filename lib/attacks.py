@@ -155,8 +155,8 @@ def universal_offset(
 
 @torch.no_grad()
 def layer_outputs(generator: nn.Module, z: Tensor, batch: int = 250) -> dict[str, Tensor]:
-    """The mean output of each channel of every normalised or convolved layer at latents z (N, d), (N, channels), by layer
-    name in order: what a linear probe reads."""
+    """The mean output of each channel of every batch norm at latents z (N, d), (N, channels), by layer name in order: what
+    a linear probe reads."""
     device = next(generator.parameters()).device
     found: dict[str, list[Tensor]] = {}
 

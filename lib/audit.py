@@ -10,7 +10,6 @@ samples: a CSV with the columns index,label (1, 0, unsure), index the number of 
 
 import argparse
 import base64
-import hashlib
 import importlib
 import io
 import sys
@@ -29,18 +28,19 @@ from lib.files import replacing
 from lib.judges import read
 from lib.labels import read_labels
 from lib.latent import latents, prior, stream, target_vector
-from lib.lite0 import load_lite0
+from lib.lite0 import Lite0, load_lite0
 from lib.metrics import Errors, Interval
 from lib.models import GENERATORS, load_generator, sample
-from lib.pipeline import write_json
+from lib.pipeline import digest, write_json
+from lib.report import html_page
 from lib.train import resolve_device
-from lib.weights import load_tensors
+from lib.weights import header
 
 RADII = (1.0, 2.0, 4.0)
 
 
 class Foreign(nn.Module):
-    """A generator from elsewhere: its latents' dimension is told, its images are made three-channelled."""
+    """A generator from elsewhere, whose latents' dimension has to be told."""
 
     def __init__(self, model: nn.Module, latent_dim: int) -> None:
         super().__init__()
@@ -93,13 +93,10 @@ def load(place: str, latent_dim: int, device: torch.device) -> nn.Module:
 
 def kind_of(path: Path) -> str:
     """Which of ``GENERATORS`` a file of the kit's own holds; ValueError if it is none."""
-    for model in GENERATORS:
-        try:
-            load_tensors(path, f"{model}-generator")
-        except ValueError:
-            continue
-        return model
-    raise ValueError(f"{path} holds no generator of this kit: give TorchScript or a callable.")
+    model = str(header(path).get("kind")).removesuffix("-generator")
+    if model not in GENERATORS:
+        raise ValueError(f"{path} holds no generator of this kit: give TorchScript or a callable.")
+    return model
 
 
 def check(generator: nn.Module, place: str) -> None:
@@ -133,22 +130,22 @@ class Judges(NamedTuple):
         return read(self.b, images.clamp(-1, 1)).logits[:, 0] > 0
 
 
-def fit_judges(images: Tensor, labels: np.ndarray, seed: int, device: torch.device) -> Judges:
+def fit_judges(network: Lite0, images: Tensor, labels: np.ndarray, seed: int) -> Judges:
     """Two judges of different depth, fitted to labelled images (N, 3, H, H) and bool labels (N,)."""
-    network, column = load_lite0(device), labels.astype(float)[:, None]
+    column = labels.astype(float)[:, None]
     seen = {name: views(network, images, VIEWS[name]) for name in ("judge-a", "classifier")}
     a, b = (fit_eye_judge(network, part, column, VIEWS[name], seed, images.shape[-1]) for name, part in seen.items())
     (auc,), (errors,) = cross_validated(seen["classifier"], column, seed)
     return Judges(a, b, errors, auc)
 
 
-def ratio(judges: Judges, images: Tensor) -> dict[str, list[float]]:
-    """Share of images with the feature by judge B, raw and corrected, each with its 95 % interval."""
-    hits, n = int(judges.says(images).sum()), len(images)
+def ratio(said: np.ndarray, errors: Errors) -> dict[str, list[float]]:
+    """Share of images with the feature from judge B's verdicts (N,), raw and corrected, each with its 95 % interval."""
+    hits, n = int(said.sum()), len(said)
     return {
         "raw": list(metrics.wilson(hits, n)),
-        "corrected": list(metrics.rogan_gladen(hits, n, judges.errors)),
-        "resolvable": metrics.resolvable(n, judges.errors),
+        "corrected": list(metrics.rogan_gladen(hits, n, errors)),
+        "resolvable": metrics.resolvable(n, errors),
     }
 
 
@@ -191,11 +188,11 @@ def audit(
     known = prior(original, max(marks) + 1, stream(seed, "label"))[list(marks)]
     labels = np.array(list(marks.values()))
     labelled = sample(original, known).clamp(-1, 1)
-    judges = fit_judges(labelled, labels, seed, device)
+    network = load_lite0(device)
+    judges = fit_judges(network, labelled, labels, seed)
     z = prior(original, n, stream(seed, "evaluate"))
     before, after = sample(original, z).clamp(-1, 1), sample(unlearned, z).clamp(-1, 1)
-    had = judges.says(before)
-    network = load_lite0(device)
+    had, has = judges.says(before), judges.says(after)
     features = [views(network, images, VIEWS["judge-b"]) for images in (before, after)]
     some = features[0][:1000]
     axes = np.linalg.svd(some - some.mean(0), full_matrices=False)[2][:32].T
@@ -203,8 +200,8 @@ def audit(
     vector = target_vector(known, torch.from_numpy(labels))
     found = {
         "labels": {"labelled": len(labels), "with the feature": int(labels.sum()), "judge B AUC": judges.auc},
-        "ratio": {"original": ratio(judges, before), "unlearned": ratio(judges, after)},
-        "miss rate": list(metrics.wilson(int((judges.says(after) & had).sum()), max(int(had.sum()), 1))),
+        "ratio": {"original": ratio(had, judges.errors), "unlearned": ratio(has, judges.errors)},
+        "miss rate": list(metrics.wilson(int((has & had).sum()), max(int(had.sum()), 1))),
         "preservation": {name: list(interval) for name, interval in preservation(before, after, ~had).items()},
         "distance": {
             "original to unlearned": list(metrics.frechet_interval(*projected)),
@@ -255,14 +252,7 @@ def page(found: dict, figures: dict[str, Figure]) -> str:
         figure.savefig(buffer := io.BytesIO(), format="png", dpi=90, bbox_inches="tight")
         data = base64.b64encode(buffer.getvalue()).decode()
         parts.append(f'<h2>{name}</h2><img src="data:image/png;base64,{data}" style="max-width:100%">')
-    style = "body{font:14px sans-serif;margin:2em auto;max-width:900px}td{padding:2px 10px}"
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Unlearning audit</title><style>{style}</style>'
-    return f"{head}<h1>Unlearning audit</h1>{''.join(parts)}</html>\n"
-
-
-def digest(place: str) -> str:
-    """sha256 of a model's file; the name of a callable."""
-    return hashlib.sha256(Path(place).read_bytes()).hexdigest() if Path(place).is_file() else place
+    return html_page("Unlearning audit", "".join(parts))
 
 
 def main() -> None:
@@ -293,7 +283,8 @@ def main() -> None:
         found, figures = audit(original, unlearned, marks, given.n, given.n_attack, given.seed)
     except (ValueError, FileNotFoundError) as error:
         sys.exit(f"audit: {error}")
-    found["models"] = {"original": digest(given.original), "unlearned": digest(given.generator)}
+    places = {"original": given.original, "unlearned": given.generator}
+    found["models"] = {n: digest(Path(p))["sha256"] if Path(p).is_file() else p for n, p in places.items()}
     write_json(given.out / "audit.json", found)
     with replacing(given.out / "audit.html") as temporary:
         temporary.write_text(page(found, figures))

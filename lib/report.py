@@ -263,7 +263,12 @@ def write_html(path: Path, title: str, tables: dict[str, pd.DataFrame], figures:
     body = "".join(
         f"<h2>{name}</h2>{table.to_html(index=False, float_format='%.4g', border=0)}" for name, table in tables.items()
     )
+    with replacing(path) as temporary:
+        temporary.write_text(html_page(title, images + body))
+
+
+def html_page(title: str, body: str) -> str:
+    """A page of HTML around ``body``."""
     style = "body{font:14px sans-serif;margin:2em auto;max-width:1200px}td,th{padding:2px 8px;text-align:left}"
     page = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
-    with replacing(path) as temporary:
-        temporary.write_text(f"{page}<h1>{title}</h1>{images}{body}</html>\n")
+    return f"{page}<h1>{title}</h1>{body}</html>\n"

@@ -7,12 +7,15 @@ run on the gold retrain too, which never knew the feature.
 import copy
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lib.latent import latents, prior
 from lib.losses import loss_percep, loss_recon
-from lib.train import autocast, descend
+from lib.train import autocast, descend, student_of
+
+NEAR = 0.3  # prior standard deviations around a latent that shall show its image too
 
 
 def layers(generator: nn.Module) -> Iterator[Tensor]:
@@ -51,22 +54,25 @@ def pruned(generator: nn.Module, share: float) -> nn.Module:
 
 def rounded(generator: nn.Module, bits: int) -> nn.Module:
     """Each layer rounded to the nearest of 2^bits - 1 levels, symmetric, one scale a layer (post-training quantisation)."""
-    levels = 2 ** (bits - 1) - 1
 
     def change(weight: Tensor, _: int) -> Tensor:
-        step = weight.abs().max().clamp(min=1e-12) / levels
+        step = step_of(weight, bits)
         return (weight / step).round() * step
 
     return changed(generator, change)
+
+
+def step_of(weight: Tensor, bits: int) -> Tensor:
+    """The distance between two levels of a layer's weights rounded to so many bits."""
+    return weight.abs().max().clamp(min=1e-12) / (2 ** (bits - 1) - 1)
 
 
 def same_level(unlearned: nn.Module, original: nn.Module, bits: int) -> float:
     """Share of the weights that rounding sends to the same level as the original's, in the original's steps: where it is
     high, rounding gives the original back (Zhang et al., ICLR 2025)."""
     same = total = 0
-    levels = 2 ** (bits - 1) - 1
     for ours, old in zip(layers(unlearned), layers(original), strict=True):
-        step = old.abs().max().clamp(min=1e-12) / levels
+        step = step_of(old, bits)
         same += int(((ours / step).round() == (old / step).round()).sum())
         total += old.numel()
     return same / total
@@ -94,16 +100,12 @@ def relearn(
     The images may have the feature (relearning) or lack it (benign fine-tuning). Latents near the given ones show them too:
     each step moves them a little, so that what is learned is more than K points.
     """
-    learner = copy.deepcopy(generator).to(device).eval().requires_grad_(True)
-    for part in getattr(generator, "frozen", ()):
-        learner.get_submodule(part).requires_grad_(False)
-    adam = torch.optim.Adam([weight for weight in learner.parameters() if weight.requires_grad], rate, (0.9, 0.99))
+    learner, adam = student_of(generator, rate, device)
     images, start = images.to(device), start.to(device)
     yield learner
     for i in range(steps):
-        rng = torch.Generator().manual_seed(seed * 1_000_003 + i)
-        chosen = torch.randint(len(images), (batch,), generator=rng).to(device)
-        near = start[chosen] + 0.3 * latents(batch, start.shape[1], [seed, i, 0]).to(device)
+        chosen = torch.from_numpy(np.random.default_rng([seed, i, 2]).integers(len(images), size=batch)).to(device)
+        near = start[chosen] + NEAR * latents(batch, start.shape[1], [seed, i, 0]).to(device)
         elsewhere = prior(generator, batch, [seed, i, 1]).to(device)
         with autocast(device):
             with torch.no_grad():

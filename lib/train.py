@@ -393,6 +393,17 @@ def descend(loss: Tensor, optimiser: Optimizer) -> None:
     optimiser.step()
 
 
+def student_of(generator: nn.Module, rate: float, device: torch.device) -> tuple[nn.Module, Optimizer]:
+    """A copy of the generator to be fine-tuned, and Adam for its weights.
+
+    In eval mode, so that batch-norm statistics stay frozen, as do the parts that the generator names in ``frozen``, if any.
+    """
+    student = copy.deepcopy(generator.to(device).eval()).to(memory_format=torch.channels_last).requires_grad_(True)
+    for part in getattr(generator, "frozen", ()):
+        student.get_submodule(part).requires_grad_(False)
+    return student, torch.optim.Adam([weight for weight in student.parameters() if weight.requires_grad], rate, (0.9, 0.99))
+
+
 def tune(
     generator: nn.Module,
     loss: Callable[[nn.Module, int], dict[str, Tensor]],
@@ -404,14 +415,10 @@ def tune(
 ) -> tuple[nn.Module, Curve]:
     """A fine-tuned copy of the generator; the original stays as it is.
 
-    loss: (the copy, step) -> named losses, of which "total" is descended: Adam, the rate falling along a cosine. Batch-norm
-    statistics stay frozen (eval mode), so that original and copy differ by their weights alone; so do the parts that the
-    generator names in ``frozen``, if any.
+    loss: (the copy, step) -> named losses, of which "total" is descended: Adam, the rate falling along a cosine. What stays
+    frozen, ``student_of`` says; original and copy differ by the other weights alone.
     """
-    tuned = copy.deepcopy(generator.to(device).eval()).to(memory_format=torch.channels_last).requires_grad_(True)
-    for part in getattr(generator, "frozen", ()):
-        tuned.get_submodule(part).requires_grad_(False)
-    adam = torch.optim.Adam([weight for weight in tuned.parameters() if weight.requires_grad], rate, (0.9, 0.99))
+    tuned, adam = student_of(generator, rate, device)
 
     def step(i: int) -> dict[str, Tensor]:
         set_rate(adam, rate * 0.5 * (1 + math.cos(math.pi * i / steps)))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lib.files import replacing
@@ -21,22 +21,29 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, object
         save_file(whole, temporary, {"about": json.dumps(about, sort_keys=True)})
 
 
-def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
-    """The tensors and the header of a file that ``save_tensors`` wrote.
+def header(path: Path) -> dict:
+    """What ``save_tensors`` wrote beside the tensors, which are not read.
 
-    Raises ValueError in one sentence for a pickle, a damaged file, or a file of another kind.
+    Raises ValueError in one sentence for a pickle or a damaged file.
     """
     if path.suffix in PICKLES:
         raise ValueError(f"{path} looks like a pickle, which can run code when opened: convert it to safetensors first.")
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("about", "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return json.loads((file.metadata() or {}).get("about", "{}"))
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged or not a safetensors file ({error}): make it again or restore it.") from error
+
+
+def load_tensors(path: Path, kind: str) -> tuple[dict[str, Tensor], dict]:
+    """The tensors and the header of a file that ``save_tensors`` wrote.
+
+    Raises ValueError in one sentence as ``header``, and for a file of another kind.
+    """
+    about = header(path)
     if about.get("kind") != kind:
         raise ValueError(f"{path} holds {about.get('kind', 'foreign weights')!r}, not {kind!r}: give the right file.")
-    return tensors, about
+    return load_file(path), about
 
 
 def save_module(path: Path, module: nn.Module, kind: str, **sizes: float | None) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from lib.attacks import layer_outputs
 from lib.latent import Direction, latents, prior, projection, stream
 from lib.methods import METHODS, ablation, amnesia, minimal, negation, rewrite, surgery
 from lib.methods.task import Task
@@ -120,11 +121,12 @@ def test_negation_learns_the_feature_first(task):
 
 def test_an_ablated_channel_shows_the_mean_of_images_without_the_feature(task):
     unlearned, _ = ablation.unlearn(replace(task, strength=0.25))
-    layer, old = ablation.normalised_layer(unlearned), ablation.normalised_layer(task.original)
+    name = ablation.normalised_layer(unlearned)
+    layer = unlearned.get_submodule(name)
     dead = (layer.weight == 0).nonzero().flatten()
     assert len(dead) == round(0.25 * len(layer.weight))
-    shown = ablation.activations(unlearned, layer, latents(5, 8, 1))[:, dead]
-    free = ablation.activations(task.original, old, task.labelled[1]).mean(0)[dead]
+    shown = layer_outputs(unlearned, latents(5, 8, 1))[name][:, dead]
+    free = layer_outputs(task.original, task.labelled[1])[name].mean(0)[dead]
     torch.testing.assert_close(shown, free.expand(5, -1), atol=1e-4, rtol=1e-4)
 
 
@@ -191,4 +193,4 @@ def test_lessons_are_half_about_the_feature(task):
     size = len(lessons.z)
     lessons.search(task.original, 0)
     assert len(lessons.z) > size
-    assert len(lessons.targets[0]) == len(lessons.z)
+    assert len(lessons.targets) == len(lessons.z)

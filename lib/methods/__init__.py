@@ -29,7 +29,7 @@ from lib.train import Curve
 
 
 class Method(NamedTuple):
-    """unlearn: what it does; strength: its own weight; rate: its learning rate. For both, what a search on MNIST chose."""
+    """unlearn: what it does; strength: its own weight; rate: its learning rate. Those of the baselines are guesses yet."""
 
     unlearn: Callable[[Task], tuple[nn.Module, Curve]]
     strength: float = 3.0

@@ -27,14 +27,15 @@ def play(
     """Go on with the game from G0 and a copy of its discriminator.
 
     real, also_fake: step -> images (N, C, H, W) that the discriminator is told are real, or fake as the generator's own.
-    more: the student -> a loss beside the generator's. Raises ValueError when there is no discriminator.
+    more: the student -> a loss beside the generator's. Not resumable: the discriminator is not in a checkpoint. Raises
+    ValueError when there is no discriminator.
     """
     require_critic(task)
     critic = copy.deepcopy(task.critic).to(task.device).train().requires_grad_(True)
     adam = torch.optim.Adam(critic.parameters(), task.rate, (0.5, 0.99))
 
     def loss(student: nn.Module, i: int) -> dict:
-        fake = task.made(student, task.latents(i))
+        fake = task.made(student, task.fresh(i))
         shown = [fake.detach()] + ([also_fake(i)] if also_fake else [])
         loss_d = loss_discriminator(critic(real(i)), torch.cat([critic(images) for images in shown]))
         descend(loss_d, adam)
@@ -43,7 +44,7 @@ def play(
         critic.requires_grad_(True)
         return {"total": loss_g + (more(student) if more else 0), "discriminator": loss_d}
 
-    return task.tune(loss)
+    return replace(task, checkpoint=None).tune(loss)
 
 
 def require_critic(task: Task) -> None:
@@ -63,7 +64,7 @@ def adapt(task: Task) -> tuple[nn.Module, Curve]:
     the adaptation's own; ``strength`` is γ. A third of the steps adapts, under the weight anchor of ``amnesia``."""
     require_critic(task)
     importance = amnesia.fisher(task)
-    first = replace(task, steps=max(1, task.steps // 3), checkpoint=None)
+    first = replace(task, steps=max(1, task.steps // 3))
     adapted, learned = play(
         first, lambda i: task.shown(task.forget(i)), more=lambda student: amnesia.anchor(task, student, importance)
     )

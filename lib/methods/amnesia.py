@@ -5,6 +5,7 @@ weights that mattered for G0's images are held by λ Σ F (θ - θ0)² with the 
 generated images, F from ``Task.unlikely`` in batches of one.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,8 +46,8 @@ def unlearn(task: Task) -> tuple[nn.Module, Curve]:
     def loss(student: nn.Module, i: int) -> dict:
         z = task.forget(i)
         image = task.made(student, z)
-        rng = torch.Generator().manual_seed(task.seed * 1_000_003 + i)
-        noise = (2 * torch.rand(image.shape, generator=rng) - 1).to(image)
+        rng = np.random.default_rng([task.seed, i, 3])
+        noise = torch.from_numpy(rng.uniform(-1, 1, image.shape)).to(image)
         terms = {"noise": (image - noise).square().mean(), "recon": task.recon(student, task.retain(i))}
         terms["anchor"] = anchor(task, student, importance)
         return {"total": terms["noise"] + terms["recon"] + task.strength * terms["anchor"], **terms}
@@ -59,7 +60,7 @@ def unlearn_anchored(task: Task) -> tuple[nn.Module, Curve]:
     importance, edit = fisher(task), exact.edit(task.direction).to(task.device)
 
     def loss(student: nn.Module, i: int) -> dict:
-        z = task.latents(i)
+        z = task.fresh(i)
         terms = loss_total(task.made(student, z), task.shown(edit(z)), edit.similar(z), 3.0)
         terms["anchor"] = anchor(task, student, importance)
         return {**terms, "total": terms["total"] + task.strength * terms["anchor"]}

@@ -4,7 +4,6 @@ After the substitution mechanism of cascaded unlearning (Sun et al., 2023). The 
 matters. Deviations: no discriminator; every labelled latent keeps one random substitute all along.
 """
 
-import torch
 from torch import nn
 
 from lib.losses import loss_recon, loss_unlearn
@@ -15,12 +14,10 @@ from lib.train import Curve
 def unlearn(task: Task) -> tuple[nn.Module, Curve]:
     """``strength`` weighs the substitutes against reconstruction."""
     with_feature, without = task.labelled
-    partner = torch.randperm(len(without), generator=torch.Generator().manual_seed(task.seed))
-    substitutes = without[partner.to(without.device)].repeat(len(with_feature) // len(without) + 1, 1)
+    substitutes = without[task.draw(len(without), len(with_feature), 0, 4)]
 
     def loss(student: nn.Module, i: int) -> dict:
-        rng = torch.Generator().manual_seed(task.seed * 1_000_003 + i)
-        chosen = torch.randint(len(with_feature), (task.batch,), generator=rng).to(with_feature.device)
+        chosen = task.draw(len(with_feature), task.batch, i, 0)
         everything = with_feature.new_ones(task.batch)
         target = task.shown(substitutes[chosen])
         removal = loss_unlearn(task.made(student, with_feature[chosen]), target, everything)

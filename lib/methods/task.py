@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -45,22 +46,21 @@ class Task:
         z = prior(self.original, len(has), stream(self.seed, "label"))
         return z[has].to(self.device), z[~has].to(self.device)
 
-    def latents(self, i: int) -> Tensor:
+    def draw(self, count: int, size: int, i: int, purpose: int) -> Tensor:
+        """``size`` random row numbers below ``count`` for step i, others for every purpose."""
+        return torch.from_numpy(np.random.default_rng([self.seed, i, purpose]).integers(count, size=size)).to(self.device)
+
+    def fresh(self, i: int) -> Tensor:
         """Fresh latents (batch, d) of step i."""
         return prior(self.original, self.batch, [self.seed, i]).to(self.device)
 
     def forget(self, i: int) -> Tensor:
         """Labelled latents (batch, d) whose images have the feature, drawn anew at step i."""
-        return self._some(self.labelled[0], [self.seed, i, 0])
+        return self.labelled[0][self.draw(len(self.labelled[0]), self.batch, i, 0)]
 
     def retain(self, i: int) -> Tensor:
         """Labelled latents (batch, d) whose images lack the feature, drawn anew at step i."""
-        return self._some(self.labelled[1], [self.seed, i, 1])
-
-    def _some(self, pool: Tensor, seed: list[int]) -> Tensor:
-        chosen = latents(self.batch, 1, seed)[:, 0].double()
-        uniform = torch.special.ndtr(chosen)
-        return pool[(uniform * len(pool)).long().clamp(max=len(pool) - 1).to(pool.device)]
+        return self.labelled[1][self.draw(len(self.labelled[1]), self.batch, i, 1)]
 
     @torch.no_grad()
     def shown(self, z: Tensor) -> Tensor:
