@@ -113,6 +113,25 @@ def _require_counts(part_name: str, part: float, whole_name: str, whole: int) ->
         raise ValueError(f"{part_name} must lie between 0 and {whole_name} >= 1, got {part} of {whole}.")
 
 
+def kappa(first: np.ndarray, second: np.ndarray, z: float = 1.96) -> Interval:
+    """Cohen's kappa of two judges' verdicts (N,), bool: agreement beyond what their shares give by chance, in [-1, 1].
+
+    The interval is the large-sample one of Fleiss, Cohen & Everitt (1969). Raises ValueError where both give one and the
+    same verdict on every image, since chance then explains everything.
+    """
+    cells = np.bincount(2 * np.asarray(first, int) + np.asarray(second, int), minlength=4).reshape(2, 2) / len(first)
+    rows, columns = cells.sum(1), cells.sum(0)
+    agreed, chance = np.trace(cells), rows @ columns
+    if chance == 1:
+        raise ValueError("both judges give the same verdict on every image: kappa is not defined, report the agreement.")
+    value = (agreed - chance) / (1 - chance)
+    same = np.diag(cells) @ (1 - (rows + columns) * (1 - value)) ** 2
+    apart = cells[0, 1] * (columns[0] + rows[1]) ** 2 + cells[1, 0] * (columns[1] + rows[0]) ** 2
+    spread = same + (1 - value) ** 2 * apart - (value - chance * (1 - value)) ** 2
+    half = z * sqrt(max(spread, 0) / len(first)) / (1 - chance)
+    return Interval(float(value), float(max(-1, value - half)), float(min(1, value + half)))
+
+
 # --- Classifier outputs -> inception score ------------------------------------------------------------------
 
 
@@ -216,14 +235,25 @@ def frechet_interval(x: np.ndarray, y: np.ndarray, blocks: int = 20, confidence:
     hold the estimate itself, since resampling adds the bias once more. Raises ValueError as ``frechet``.
     """
     whole = frechet(statistics(x), statistics(y))
-    parts = [np.array_split(np.arange(len(side)), blocks) for side in (x, y)]
-    left = [
-        frechet(statistics(np.delete(x, lost_x, 0)), statistics(np.delete(y, lost_y, 0)))
-        for lost_x, lost_y in zip(*parts, strict=True)
-    ]
+    left = [frechet(*pair) for pair in zip(_leaving_out(x, blocks), _leaving_out(y, blocks), strict=True)]
     deviation = sqrt((blocks - 1) * np.var(left))
     reach = float(stdtrit(blocks - 1, (1 + confidence) / 2)) * deviation
     return Interval(whole, max(0.0, whole - reach), whole + reach)
+
+
+def _leaving_out(features: np.ndarray, blocks: int) -> list[Stats]:
+    """Statistics of features (N, d) without each of so many blocks of rows, from sums over the blocks."""
+    features = _rows("features", features)
+    centre = features.mean(0)  # taken off first, so that nothing cancels in the sums
+    parts = np.array_split(features - centre, blocks)
+    sums, products = (np.stack([turn(part) for part in parts]) for turn in (lambda p: p.sum(0), lambda p: p.T @ p))
+    found = []
+    for part, lost, lost_products in zip(parts, sums, products, strict=True):
+        n = len(features) - len(part)
+        mean = (sums.sum(0) - lost) / n
+        cov = (products.sum(0) - lost_products - n * np.outer(mean, mean)) / (n - 1)
+        found.append(Stats(centre + mean, cov, n))
+    return found
 
 
 def frechet_infinity(x: np.ndarray, y: np.ndarray, seed: int, sizes: int = 8) -> float:

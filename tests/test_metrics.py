@@ -7,6 +7,7 @@ import pytorch_msssim
 import torch
 from prdc import compute_prdc
 from pytorch_fid.fid_score import calculate_frechet_distance
+from sklearn.metrics import cohen_kappa_score
 from torchmetrics.image.kid import poly_mmd
 from torchvision.models import inception_v3
 
@@ -473,3 +474,47 @@ def test_attribute_dependency_by_hand():
     assert metrics.attribute_dependency(before, after, 0) == pytest.approx((1 + 0) / 2 / 3)
     with pytest.raises(ValueError, match="not defined"):
         metrics.attribute_dependency(before, before, 0)
+
+
+def test_the_jackknife_leaves_out_what_it_says():
+    x = white(103, 3, 0) + 1e4  # far from the origin, where sums of squares cancel
+    parts = np.array_split(np.arange(103), 20)
+    for stats, lost in zip(metrics._leaving_out(x, 20), parts, strict=True):
+        expected = metrics.statistics(np.delete(x, lost, 0))
+        assert stats.n == expected.n
+        np.testing.assert_allclose(stats.mean, expected.mean, rtol=1e-12)
+        np.testing.assert_allclose(stats.cov, expected.cov, atol=1e-9)
+
+
+# --- Agreement of judges --------------------------------------------------------------------------------------
+
+
+def verdicts(both, first, second, neither):
+    """Two judges' verdicts with so many images in each cell."""
+    return np.repeat([True, True, False, False], [both, first, second, neither]), np.repeat(
+        [True, False, True, False], [both, first, second, neither]
+    )
+
+
+def test_kappa_agrees_with_scikit_learn_and_is_symmetric():
+    first, second = verdicts(40, 9, 6, 45)
+    value, low, high = metrics.kappa(first, second)
+    assert value == pytest.approx(cohen_kappa_score(first, second))
+    assert metrics.kappa(second, first) == pytest.approx((value, low, high))
+    assert low < value < high
+
+
+def test_kappa_is_one_for_equal_and_minus_one_for_opposite_and_zero_for_independent_verdicts():
+    half = np.arange(100) < 50
+    assert metrics.kappa(half, half) == pytest.approx((1, 1, 1))
+    assert metrics.kappa(half, ~half).value == pytest.approx(-1)
+    assert metrics.kappa(*verdicts(4, 16, 16, 64)).value == pytest.approx(0)
+    with pytest.raises(ValueError, match="kappa is not defined"):
+        metrics.kappa(np.zeros(5, bool), np.zeros(5, bool))
+
+
+def test_kappas_interval_is_the_spread_over_repeated_samples():
+    rng, shares = np.random.default_rng(0), [0.12, 0.03, 0.05, 0.8]
+    found = [metrics.kappa(*verdicts(*rng.multinomial(500, shares))) for _ in range(400)]
+    half = np.mean([interval.high - interval.low for interval in found]) / 2
+    assert half == pytest.approx(1.96 * np.std([interval.value for interval in found]), rel=0.12)
