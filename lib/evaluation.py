@@ -5,6 +5,7 @@ A row is ``{"metric", "value", "low", "high", "n", "protocol"}``; the notebook a
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,16 @@ from lib.features import FEATURES, rule
 from lib.judges import Reading, load_judge, read
 from lib.lite0 import Lite0
 from lib.metrics import Errors, Interval
+from lib.pipeline import digest
 from lib.runs import find
+
+TEST_N = 1000  # images a side of the permutation test: 500 relabellings of these take half a second
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What images are judged with: the data set's classifier, judges A and B and their column, the feature's exact rule."""
+    """What images are judged with: the data set's classifier, judges A and B and their column, the feature's exact rule;
+    and the sha256 of the classifier's file, whose features serve the distances."""
 
     domain: Domain
     classifier: nn.Module
@@ -31,6 +36,7 @@ class Bench:
     b: nn.Module
     column: int
     has: Callable[[Tensor, Table], np.ndarray]
+    weights: str
 
     def score_a(self, images: Tensor) -> Tensor:
         """Judge A's logit for the feature, (N,), differentiable."""
@@ -40,11 +46,10 @@ class Bench:
 def load_bench(profile: str, dataset: str, feature: str, device: torch.device) -> Bench:
     """Read classifier, judges and cut-off. Raises FileNotFoundError naming notebook 01_data if one is missing."""
     domain, cutoffs = DOMAINS[dataset], find(profile, dataset, "cutoffs.json")
-    classifier, a, b = (
-        load_judge(find(profile, dataset, f"{name}.safetensors"), device, domain.judge)
-        for name in ("classifier", "judge-a", "judge-b")
-    )
-    return Bench(domain, classifier, a, b, list(FEATURES[dataset]).index(feature), rule(dataset, feature, cutoffs))
+    files = [find(profile, dataset, f"{name}.safetensors") for name in ("classifier", "judge-a", "judge-b")]
+    judges = [load_judge(file, device, domain.judge) for file in files]
+    column, weights = list(FEATURES[dataset]).index(feature), digest(files[0])["sha256"]
+    return Bench(domain, *judges, column, rule(dataset, feature, cutoffs), weights)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class Seen:
     """What is known of N images: the images, their attribute table, the classifier's reading, the verdicts of three judges.
 
     exact, a, b: bool (N,). ``exact`` is the measured rule; for a class or an attribute it is the classifier's decision.
+    scores: judge B's logits for every feature of the data set, (N, features).
     """
 
     images: Tensor
@@ -60,14 +66,15 @@ class Seen:
     exact: np.ndarray
     a: np.ndarray
     b: np.ndarray
+    scores: np.ndarray
 
 
 def see(images: Tensor, bench: Bench) -> Seen:
     """Measure, read and judge float images (N, C, H, W) in [-1, 1]."""
     reading = read(bench.classifier, images)
     table = attributes(images, reading.logits, bench.domain)
-    a, b = (read(judge, images).logits[:, bench.column] > 0 for judge in (bench.a, bench.b))
-    return Seen(images, table, reading, bench.has(images, table), a, b)
+    a, b = (read(judge, images).logits for judge in (bench.a, bench.b))
+    return Seen(images, table, reading, bench.has(images, table), a[:, bench.column] > 0, b[:, bench.column] > 0, b)
 
 
 def row(metric: str, interval: Interval | float, n: int, protocol: str) -> dict:
@@ -98,16 +105,55 @@ def removal_rows(seen: Seen, errors_b: Errors, before: Seen | None = None) -> li
     return rows
 
 
-def distance_rows(features: np.ndarray, reference: np.ndarray, name: str, domain: Domain) -> list[dict]:
-    """Fréchet distance and KID in the classifier's features, equal numbers of rows from both sides."""
-    n = min(len(features), len(reference))
-    x, y = features[:n], reference[:n]
-    protocol = f"{domain.classifier} features, d={x.shape[1]}, {n} against {n}"
-    fd = metrics.frechet(metrics.statistics(x), metrics.statistics(y))
+def agreement_rows(seen: Seen) -> list[dict]:
+    """How far each two of the judges exact, A and B agree: share of equal verdicts; Cohen's kappa where it is defined."""
+    rows, n = [], len(seen.exact)
+    for (one, first), (other, second) in combinations({"exact": seen.exact, "A": seen.a, "B": seen.b}.items(), 2):
+        same = metrics.wilson(int((first == second).sum()), n)
+        rows.append(row(f"agreement {one}, {other}", same, n, "share of equal verdicts, Wilson 95 %"))
+        if 0 < first.mean() + second.mean() < 2:
+            beyond = metrics.kappa(first, second)
+            rows.append(row(f"kappa {one}, {other}", beyond, n, "Cohen's kappa, large-sample 95 %"))
+    return rows
+
+
+def read_with(domain: Domain, weights: str, d: int, n: int) -> str:
+    """What a protocol says of how a distance was read: extractor, dimension, n a side, image size, weights' sha256."""
+    return f"{domain.classifier} features, d={d}, {n} against {n}, {domain.size} px, sha256 {weights}"
+
+
+def distance_rows(features: np.ndarray, reference: np.ndarray, name: str, domain: Domain, weights: str) -> list[dict]:
+    """Fréchet distance and KID in the classifier's features, equal numbers of rows from both sides.
+
+    The distance has a jackknife interval where the features that are left, 19 of 20, still give a covariance of full rank.
+    weights: the sha256 of the classifier's file.
+    """
+    n, d = min(len(features), len(reference)), features.shape[1]
+    x, y, protocol = features[:n], reference[:n], read_with(domain, weights, d, n)
+    if n - -(-n // 20) > d:
+        fd, how = metrics.frechet_interval(x, y), ", jackknife 95 % of the distance at this n"
+    else:
+        fd, how = metrics.frechet(metrics.statistics(x), metrics.statistics(y)), ""
     return [
-        row(f"FD-{domain.extractor}-n{n} to {name}", fd, n, protocol),
+        row(f"FD-{domain.extractor}-n{n} to {name}", fd, n, protocol + how),
         row(f"KID-{domain.extractor}-n{n} to {name}", metrics.kid(x, y), n, protocol + ", unbiased, cubic kernel"),
     ]
+
+
+def independent_rows(features: np.ndarray, reference: np.ndarray, name: str, seed: int, bench: Bench) -> list[dict]:
+    """What needs images drawn independently of the reference's: the p-value of KID's permutation test on up to 1000 a side,
+    and the Fréchet distance extrapolated to infinite n, where a quarter of n is enough for a covariance of full rank."""
+    n, d = min(len(features), len(reference)), features.shape[1]
+    few = min(n, TEST_N)
+    p = metrics.kid_test(features[:few], reference[:few], seed)
+    domain, weights = bench.domain, bench.weights
+    protocol = read_with(domain, weights, d, few) + ", 500 relabellings, smallest possible 1/501"
+    rows = [row(f"KID p-{domain.extractor}-n{few} to {name}", p, few, protocol)]
+    if n // 4 > d:
+        limit = metrics.frechet_infinity(features[:n], reference[:n], seed)
+        protocol = read_with(domain, weights, d, n) + ", line through 8 sizes from n/4 to n against 1/n"
+        rows.append(row(f"FD extrapolated-{domain.extractor} to {name}", limit, n, protocol))
+    return rows
 
 
 def score_rows(seen: Reading, name: str, domain: Domain, protocol: str) -> list[dict]:
@@ -123,13 +169,13 @@ def share_rows(table: Table, domain: Domain) -> list[dict]:
     return [row(f"share of {label}", share, n, domain.classifier) for label, share in shares(table, domain).items()]
 
 
-def quality_rows(seen: Seen, references: dict[str, np.ndarray], prdc_n: int, domain: Domain) -> list[dict]:
+def quality_rows(seen: Seen, references: dict[str, np.ndarray], prdc_n: int, bench: Bench) -> list[dict]:
     """Inception Score, distances to each named reference, and precision, recall, density, coverage to ``feature-free``."""
     n = len(seen.exact)
     protocol = "10-class digit CNN, no splits; real digits below 10; falls when a class goes"
-    rows = score_rows(seen.reading, "inception score", domain, protocol)
+    rows = score_rows(seen.reading, "inception score", bench.domain, protocol)
     for name, reference in references.items():
-        rows += distance_rows(seen.reading.features, reference, name, domain)
+        rows += distance_rows(seen.reading.features, reference, name, bench.domain, bench.weights)
     k = min(prdc_n, n, len(references["feature-free"]))
     quartet = metrics.prdc(references["feature-free"][:k], seen.reading.features[:k])
     return rows + [row(name, value, k, f"5 neighbours, {k} against {k} feature-free") for name, value in quartet.items()]
@@ -192,6 +238,43 @@ def drift_rows(seen: Seen, before: Seen, domain: Domain) -> list[dict]:
     return rows
 
 
+def histogram_codes(table: Table, before: Table, domain: Domain) -> Table:
+    """Attribute -> code (N,): categories as they are, measures by the tenth of ``before``'s values that they fall in."""
+    found = {name: table[name].astype(int) for name in domain.categories}
+    for name in set(table) - set(domain.categories):
+        found[name] = np.searchsorted(np.quantile(before[name], np.linspace(0.1, 0.9, 9)), table[name])
+    return found
+
+
+def divergence_rows(table: Table, before: Table, domain: Domain) -> list[dict]:
+    """How far the histograms of attributes moved: KL(before || after) in nats of each, their mean (SaD), and the mean (PaD)
+    and the largest over pairs of attributes."""
+    codes_before, codes_after = (histogram_codes(side, before, domain) for side in (before, table))
+    found, n = metrics.attribute_divergences(codes_before, codes_after), len(next(iter(table.values())))
+    single = {names[0]: value for names, value in found.items() if len(names) == 1}
+    pairs = {" with ".join(names): value for names, value in found.items() if len(names) == 2}
+    protocol = "KL(before || after), nats; measures in tenths of the original's values"
+    rows = [row("SaD", float(np.mean(list(single.values()))), n, f"mean of {len(single)} attributes; {protocol}")]
+    rows += [row(f"SaD of {name}", value, n, protocol) for name, value in single.items()]
+    if pairs:
+        widest = max(pairs, key=pairs.get)
+        rows.append(row("PaD", float(np.mean(list(pairs.values()))), n, f"mean of {len(pairs)} pairs; {protocol}"))
+        rows.append(row("PaD, largest", pairs[widest], n, f"{widest}; {protocol}"))
+    return rows
+
+
+def dependency_rows(seen: Seen, before: Seen, column: int) -> list[dict]:
+    """How much judge B's other logits change for each unit that the target's, in ``column``, does, on the same latents; no
+    row where the target's does not change at all."""
+    if np.array_equal(seen.scores[:, column], before.scores[:, column]):
+        return []
+    others = seen.scores.shape[1] - 1
+    value = metrics.attribute_dependency(before.scores, seen.scores, column)
+    return [
+        row("attribute dependency", value, len(seen.scores), f"judge B's logits in sd of G0, {others} others over target")
+    ]
+
+
 def error_rows(errors: Errors, judge: str) -> list[dict]:
     """A judge's false-negative and false-positive rates with Wilson intervals; no row for a rate without samples."""
     rates = {
@@ -220,7 +303,8 @@ def inception_rows(images: Tensor, reference: Tensor, weights: Path, device: tor
         return []
     n = min(len(images), len(reference))
     fid = metrics.fid_inception((images[:n] + 1) / 2, (reference[:n] + 1) / 2, weights, device)
-    return [row(f"FID-inception2048-n{n} to feature-free", fid, n, "pytorch-fid weights, gray repeated, bilinear 299")]
+    protocol = f"pytorch-fid Inception features, d=2048, {n} against {n}, gray repeated, sha256 {digest(weights)['sha256']}"
+    return [row(f"FID-inception2048-n{n} to feature-free", fid, n, protocol)]
 
 
 def attack_rows(seen: Seen, attack: str, budget: str) -> list[dict]:

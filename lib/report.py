@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib import plots
+from lib.card import card
 from lib.domains import DOMAINS
 from lib.evaluation import load_bench, see
 from lib.files import replacing
@@ -194,12 +195,18 @@ def build_tables(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFra
         "directions": wide(metrics[metrics.method.eq("direction")], matching(metrics[metrics.method.eq("direction")], "")),
         "removal": metrics[
             metrics.metric.isin(["ratio exact", "ratio B", "ratio B corrected", "miss rate", "creation rate", *FULL_SIZE])
+            | metrics.metric.str.startswith(("agreement ", "kappa "))
         ][[*CHAIN, "method", "metric", "value", "low", "high", "n"]],
         "quality": wide(
-            metrics, [*matching(metrics, "inception", "FD-", "KID-", "FID-"), "precision", "recall", "density", "coverage"]
+            metrics,
+            [
+                *matching(metrics, "inception", "FD-", "FD extrapolated-", "KID-", "KID p-", "FID-"),
+                *("precision", "recall", "density", "coverage"),
+            ],
         ),
+        "card": card(metrics),
         "preservation": wide(metrics, matching(metrics, "preservation", "likeness")),
-        "drift": wide(metrics, matching(metrics, "drift")),
+        "drift": wide(metrics, matching(metrics, "drift", "SaD", "PaD", "attribute dependency")),
         "attacks": attack_table(attacks),
         "costs": cost_table(costs),
     }

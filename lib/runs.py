@@ -27,6 +27,7 @@ TABLES = (
     "directions",
     "removal",
     "quality",
+    "card",
     "preservation",
     "drift",
     "attacks",

@@ -1,16 +1,33 @@
-"""Rows of evidence about foreign faces: likeness and full size."""
+"""Rows of evidence: distances and what they were read with, agreement, divergences, dependency, likeness, full size."""
 
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from lib import metrics
 from lib.avatars import draw
 from lib.data import jpeg, to_float
-from lib.evaluation import error_rows, full_size_rows, likeness_rows
+from lib.domains import DOMAINS
+from lib.evaluation import (
+    agreement_rows,
+    dependency_rows,
+    distance_rows,
+    divergence_rows,
+    error_rows,
+    full_size_rows,
+    histogram_codes,
+    independent_rows,
+    likeness_rows,
+)
 from lib.lite0 import load_lite0
 from lib.metrics import Errors
+from lib.report import build_tables, read_table
+from lib.runs import ROOT
+
+DIGITS = DOMAINS["mnist"]
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +62,130 @@ def test_a_feature_that_no_test_image_has_gives_no_false_negative_rate():
     assert [row["metric"] for row in error_rows(Errors(0, 0, 3, 40), "B")] == ["judge B false-positive rate"]
     rows = error_rows(Errors(9, 10, 3, 40), "B")
     assert [row["value"] for row in rows] == [0.1, 3 / 40]
+
+
+def normal(n, d, seed, shift=0.0):
+    return np.random.default_rng(seed).standard_normal((n, d)) + shift
+
+
+def by_metric(rows):
+    return {row["metric"]: row for row in rows}
+
+
+def test_distances_carry_their_interval_and_what_they_were_read_with():
+    x, y = normal(300, 4, 0), normal(250, 4, 1, 0.5)
+    fd, kid = distance_rows(x, y, "feature-free", DIGITS, "ab" * 32)
+    assert fd["metric"] == "FD-cnn64-n250 to feature-free"
+    assert (fd["value"], fd["low"], fd["high"]) == metrics.frechet_interval(x[:250], y)
+    assert 0 < fd["low"] < fd["value"] < fd["high"]
+    assert (kid["metric"], kid["value"]) == ("KID-cnn64-n250 to feature-free", metrics.kid(x[:250], y))
+    for row in (fd, kid):
+        assert f"digit CNN features, d=4, 250 against 250, 32 px, sha256 {'ab' * 32}" in row["protocol"]
+
+
+def test_a_distance_of_barely_enough_images_has_no_interval():
+    (fd, _) = distance_rows(normal(21, 20, 0), normal(21, 20, 1), "feature-free", DIGITS, "ab" * 32)
+    assert fd["value"] > 0
+    assert (fd["low"], fd["high"]) == ("", "")
+    assert "jackknife" not in fd["protocol"]
+
+
+def test_independent_samples_of_one_distribution_are_not_told_apart_and_a_shift_is():
+    bench = SimpleNamespace(domain=DIGITS, weights="cd" * 32)
+    p, limit = independent_rows(normal(1200, 4, 0), normal(1200, 4, 1), "feature-free", 0, bench)
+    assert (p["metric"], p["n"]) == ("KID p-cnn64-n1000 to feature-free", 1000)
+    assert (limit["metric"], limit["n"]) == ("FD extrapolated-cnn64 to feature-free", 1200)
+    assert p["value"] > 0.05
+    assert abs(limit["value"]) < 0.02
+    assert "1000 against 1000" in p["protocol"]
+    p, limit = independent_rows(normal(1200, 4, 0), normal(1200, 4, 1, 0.5), "feature-free", 0, bench)
+    assert p["value"] == pytest.approx(1 / 501)
+    assert limit["value"] == pytest.approx(4 * 0.5**2, abs=0.15)
+
+
+def test_too_few_images_are_tested_and_not_extrapolated():
+    bench = SimpleNamespace(domain=DIGITS, weights="cd" * 32)
+    (p,) = independent_rows(normal(30, 8, 0), normal(30, 8, 1), "feature-free", 0, bench)
+    assert p["metric"] == "KID p-cnn64-n30 to feature-free"
+
+
+def test_agreement_and_kappa_of_three_judges_by_hand():
+    # Of ten images two judges flag 2 and 2, one of them in common: 8 of 10 agree, chance gives 0.04 + 0.64.
+    exact, a = (np.isin(np.arange(10), flagged) for flagged in ([0, 1], [1, 2]))
+    rows = by_metric(agreement_rows(SimpleNamespace(exact=exact, a=a, b=exact)))
+    assert len(rows) == 6
+    assert rows["agreement exact, A"]["value"] == 0.8
+    assert rows["kappa exact, A"]["value"] == pytest.approx((0.8 - 0.68) / 0.32)
+    assert rows["kappa exact, B"]["value"] == pytest.approx(1)
+    assert rows["agreement A, B"]["value"] == rows["agreement exact, A"]["value"]
+
+
+def test_judges_that_never_see_the_feature_agree_without_a_kappa():
+    never = np.zeros(10, bool)
+    rows = agreement_rows(SimpleNamespace(exact=never, a=never, b=never))
+    assert [row["metric"] for row in rows] == ["agreement exact, A", "agreement exact, B", "agreement A, B"]
+    assert all(row["value"] == 1 for row in rows)
+
+
+def test_measures_are_coded_by_the_tenths_of_the_original():
+    before = {"digit": np.arange(10.0), "thickness": np.arange(10.0)}
+    coded = histogram_codes({"digit": np.array([3.0, 3.0]), "thickness": np.array([-5.0, 50.0])}, before, DIGITS)
+    assert coded["thickness"].tolist() == [0, 9]
+    assert coded["digit"].tolist() == [3, 3]
+    assert histogram_codes(before, before, DIGITS)["thickness"].tolist() == list(range(10))
+
+
+def test_divergences_are_zero_without_change_and_name_what_moved():
+    rng = np.random.default_rng(0)
+    before = {"digit": rng.integers(0, 10, 500).astype(np.float32)}
+    before |= {"thickness": rng.standard_normal(500), "slant": rng.standard_normal(500)}
+    assert all(row["value"] == pytest.approx(0) for row in divergence_rows(before, before, DIGITS))
+    rows = by_metric(divergence_rows({**before, "thickness": before["thickness"] - 1}, before, DIGITS))
+    assert rows["SaD of digit"]["value"] == rows["SaD of slant"]["value"] == pytest.approx(0)
+    assert rows["SaD"]["value"] == pytest.approx(rows["SaD of thickness"]["value"] / 3)
+    assert "thickness" in rows["PaD, largest"]["protocol"]
+    assert rows["PaD, largest"]["value"] >= rows["PaD"]["value"] > 0
+
+
+def test_divergence_of_one_attribute_by_hand_has_no_pairs():
+    counts = np.full(10, 0.5)
+    p, q = counts + np.eye(10)[0] * 4, counts + np.eye(10)[1] * 4
+    domain = DIGITS._replace(categories={"digit": DIGITS.categories["digit"]})
+    rows = by_metric(divergence_rows({"digit": np.ones(4)}, {"digit": np.zeros(4)}, domain))
+    assert set(rows) == {"SaD", "SaD of digit"}
+    kinds = [0, 1]  # only codes that either set has are counted
+    p, q = p[kinds] / p[kinds].sum(), q[kinds] / q[kinds].sum()
+    assert rows["SaD"]["value"] == pytest.approx(float((p * np.log(p / q)).sum()))
+
+
+def test_dependency_by_hand_and_none_where_the_target_stays():
+    before = np.array([[0.0, 0.0, 0.0], [2.0, 4.0, 2.0]])  # standard deviations 1, 2, 1
+    original = SimpleNamespace(scores=before)
+    (row,) = dependency_rows(SimpleNamespace(scores=before + np.array([3.0, 2.0, 0.0])), original, 0)
+    assert (row["metric"], row["n"]) == ("attribute dependency", 2)
+    assert row["value"] == pytest.approx((1 + 0) / 2 / 3)
+    assert dependency_rows(SimpleNamespace(scores=before + np.array([0.0, 2.0, 0.0])), original, 0) == []
+
+
+def test_rows_reach_their_tables_and_leave_the_headline_alone():
+    frames = [read_table(ROOT / "results" / "cpu" / f"{kind}.csv") for kind in ("metrics", "attacks", "costs")]
+    chain = {"dataset": "mnist", "model": "gan", "feature": "thick", "method": "exact", "seed": "0"}
+    before = {"digit": np.arange(40) % 10, "thickness": np.arange(40.0)}
+    exact, scores = np.arange(40) < 4, normal(40, 3, 0)
+    rows = [
+        *independent_rows(
+            normal(40, 4, 0), normal(40, 4, 1), "feature-free", 0, SimpleNamespace(domain=DIGITS, weights="ef" * 32)
+        ),
+        *agreement_rows(SimpleNamespace(exact=exact, a=exact, b=exact)),
+        *divergence_rows(before, before, DIGITS),
+        *dependency_rows(SimpleNamespace(scores=scores + 1), SimpleNamespace(scores=scores), 0),
+    ]
+    old, new = (
+        build_tables(metrics, *frames[1:])
+        for metrics in (frames[0], pd.concat([frames[0], pd.DataFrame(rows).assign(**chain)]))
+    )
+    pd.testing.assert_frame_equal(old["headline"], new["headline"])
+    assert set(new["quality"]) - set(old["quality"]) == {rows[0]["metric"], rows[1]["metric"]}
+    assert set(new["drift"]) - set(old["drift"]) >= {"SaD", "SaD of thickness", "PaD", "attribute dependency"}
+    assert {"agreement A, B", "kappa A, B"} <= set(new["removal"].metric)
+    assert len(new["card"]) == len(old["card"]) + 2
