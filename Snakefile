@@ -197,12 +197,34 @@ rule attack:
         CELL_RUN + " --outputs {output}"
 
 
+rule search:
+    input:
+        JUDGES,
+        f"{MODEL}/generator.safetensors",
+        f"{CELL}/direction.safetensors",
+    output:
+        f"{CELL}/{{method}}/trials-search.csv",
+    params:
+        **stage("09_search"),
+    shell:
+        CELL_RUN + " -p METHOD {wildcards.method} --outputs {output}"
+
+
+SEARCHED = [
+    CELL.format(dataset=dataset, model=model, seed=MATRIX["seeds"][0], feature=feature) + f"/{method}/trials-search.csv"
+    for dataset in DATASETS
+    for model, feature in MATRIX["datasets"][dataset].get("search", {}).items()
+    for method in methods_of(MATRIX, dataset)
+]
+
+
 rule report:
     input:
+        SEARCHED,
         [f"{cell}/{file}" for cell in CELLS for file in ("metrics-evaluate.csv", "attacks-attack.csv")],
     output:
         # Updated, not made anew: the rows of data sets that are not run now stay.
-        *(update(f"{HOME}/{name}.csv") for name in ("metrics", "attacks", "costs")),
+        *(update(f"{HOME}/{name}.csv") for name in ("metrics", "attacks", "costs", *(["trials"] if SEARCHED else []))),
         *(f"{HOME}/tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md")),
         *(f"{HOME}/figures/{dataset}/{name}.png" for dataset in DATASETS for name in FIGURES),
         f"{HOME}/report.html",

@@ -16,7 +16,7 @@ from lib.files import replacing
 from lib.latent import prior, stream
 from lib.methods import METHODS
 from lib.models import at_full_size, load_generator, sample
-from lib.runs import ATTACKS, COSTS, METRICS, find, read_rows, write_rows
+from lib.runs import ATTACKS, COSTS, METRICS, TRIALS, find, read_rows, write_rows
 
 METHOD_ORDER = ("original", "oracle edit", "rejection", *METHODS, "gold retrain")
 CHAIN = ["dataset", "model", "feature"]
@@ -35,7 +35,7 @@ def gather(folder: Path, published: Path) -> list[str]:
         for name in DOMAINS
         if any((folder / name).rglob("metrics-evaluate.csv")) and any((folder / name).rglob("attacks-attack.csv"))
     ]
-    for kind, columns in (("metrics", METRICS), ("attacks", ATTACKS), ("costs", COSTS)):
+    for kind, columns in (("metrics", METRICS), ("attacks", ATTACKS), ("costs", COSTS), ("trials", TRIALS)):
         old = (folder if own else published) / f"{kind}.csv"
         kept = read_rows(old) if old.is_file() else []
         rows = []
@@ -43,7 +43,8 @@ def gather(folder: Path, published: Path) -> list[str]:
             parts = sorted((folder / name).rglob(f"{kind}-*.csv")) if name in own else []
             rows += [row for part in parts for row in read_rows(part)]
             rows += [row for row in kept if row["dataset"] == name and name not in own]
-        write_rows(folder / f"{kind}.csv", columns, rows)
+        if rows or kind != "trials":
+            write_rows(folder / f"{kind}.csv", columns, rows)
     return own
 
 

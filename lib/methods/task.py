@@ -10,9 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from lib import train
+from lib.domains import DOMAINS
+from lib.evaluation import Bench
 from lib.latent import Direction, Edit, latents, prior, stream
 from lib.losses import loss_recon
+from lib.models import Discriminator, load_generator
+from lib.runs import find
 from lib.train import Curve, autocast
+from lib.weights import load_module
 
 NEAR = 0.3  # prior standard deviations between a latent and those that stand in for its posterior
 
@@ -96,3 +101,26 @@ class Task:
         """Train a copy of G0 down ``loss``: (the copy, step) -> named losses, among them "total"."""
         settings = [self.seed, self.batch, self.strength]
         return train.tune(self.original, loss, self.steps, self.device, self.rate, self.checkpoint, settings)
+
+
+def load_task(
+    profile: str,
+    dataset: str,
+    model: str,
+    seed: int,
+    feature: str,
+    bench: Bench,
+    steps: int,
+    batch: int,
+    device: torch.device,
+) -> Task:
+    """The task of a chain, from its files, with rate 1e-3 and strength 1, for a method's own to replace.
+
+    Raises FileNotFoundError naming the notebook that makes a missing one.
+    """
+    home = (profile, dataset, model, seed)
+    original = load_generator(find(*home, "generator.safetensors"), model, device)
+    direction, critic = Direction.load(find(*home, feature, "direction.safetensors")), None
+    if model == "gan" and model not in DOMAINS[dataset].generators:
+        critic = load_module(find(*home, "discriminator.safetensors"), Discriminator, "discriminator", device)
+    return Task(original, direction, bench.score_a, steps, batch, 1e-3, 1.0, seed, device, critic)

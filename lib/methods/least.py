@@ -1,0 +1,130 @@
+"""LEAST: least edits, adversarially searched and taught. The kit's own method.
+
+The paper's edit is one hyperplane for all latents: where it separates badly, it leaves the feature or moves half of all
+latents. Here the teacher is G0 at the nearest latent at which judge A is sure that the feature is absent, found for every
+latent by itself by a few steps towards the judge's own boundary (DeepFool, Moosavi-Dezfooli et al., CVPR 2016). A quarter
+of every batch are latents that have to change, half of these such as bring the feature back in the student: fresh ones
+that still show it, and those that a search in its latent space finds (Madry et al., ICLR 2018). All others stay as they
+were.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from lib.attacks import latent_search
+from lib.latent import prior
+from lib.methods.task import Task
+from lib.metrics import l1
+from lib.train import Curve, autocast
+
+SURE = 0.01  # share of the labelled latents with the feature that judge A may overlook
+MOVES = 4  # steps of an edit
+STRIDE = 1.5  # longest step, in prior standard deviations
+REUSE = 6  # times that a latent of the pool is shown, on average
+CHANGE = 4  # one latent in so many has to change
+ROUNDS = 4  # times that the student is searched
+SEARCHED = 2  # batches that a search starts from
+RADIUS = 2.0  # of a search, in prior standard deviations
+
+
+def logit(task: Task, generator: nn.Module, z: Tensor) -> Tensor:
+    """Judge A's logit for what the generator shows at z, (N,)."""
+    with autocast(task.device):
+        return task.score(generator(z)).float()
+
+
+def slope(task: Task, z: Tensor) -> tuple[Tensor, Tensor]:
+    """That logit of G0 (N,) and its gradient in the latent (N, d)."""
+    z = z.detach().requires_grad_(True)
+    value = logit(task, task.original, z)
+    (gradient,) = torch.autograd.grad(value.sum(), z)
+    return value.detach(), gradient
+
+
+def least_edit(task: Task, z: Tensor, goal: float) -> Tensor:
+    """ẑ (N, d): z moved to where judge A's logit of G0 is ``goal`` or less, each step to the boundary of the linearised
+    logit, z - (logit - goal) ∇ / |∇|², at most STRIDE long; latents that are there already stay."""
+    for _ in range(MOVES):
+        value, gradient = slope(task, z)
+        norm = gradient.norm(dim=1).clamp(min=1e-6)
+        z = z - (((value - goal) / norm).clamp(0, STRIDE) / norm)[:, None] * gradient
+    return z.detach()
+
+
+class Lessons:
+    """Latents with the images they shall show: those that have to change, those found in the student, those that stay.
+
+    Judge A doubts what scores above ``doubt``, its logit for all but SURE of the labelled latents with the feature; an edit
+    goes to ``goal``, as far below that as their median lies above it.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        scores = self.read(task.original, task.labelled[0])
+        self.doubt = float(scores.quantile(SURE))
+        self.goal = 2 * self.doubt - float(scores.median())
+        z = self.fresh(0, task.steps * task.batch // REUSE)
+        doubtful = self.read(task.original, z) > self.doubt
+        self.change, self.stay = self.taught(z[doubtful]), (z[~doubtful], self.images(z[~doubtful]))
+        self.found = self.change
+
+    def fresh(self, number: int, count: int) -> Tensor:
+        """Fresh latents (count, d), others for every number and for no step of the training."""
+        return prior(self.task.original, count, [self.task.seed, 2**31 + number]).to(self.task.device)
+
+    @torch.no_grad()
+    def read(self, generator: nn.Module, z: Tensor) -> Tensor:
+        """Judge A's logits for the generator's images, (N,)."""
+        return torch.cat([logit(self.task, generator, part) for part in z.split(500)])
+
+    def images(self, z: Tensor) -> Tensor:
+        """What G0 shows at z, (N, C, H, W)."""
+        return torch.cat([self.task.shown(part) for part in z.split(500)])
+
+    def taught(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents z (N, d) with what G0 shows at their least edits."""
+        return z, torch.cat([self.task.shown(least_edit(self.task, part, self.goal)) for part in z.split(250)])
+
+    def search(self, student: nn.Module, number: int) -> None:
+        """Add what brings the feature back: fresh latents that still show it, and those a search finds near the pool's."""
+        size = SEARCHED * self.task.batch // 2
+        pool = (self.change[0], self.stay[0])
+        starts = torch.cat([z[self.task.draw(len(z), size, number, 5 + k)] for k, z in enumerate(pool)])
+        found = latent_search(student, self.task.score, starts.cpu(), RADIUS, 4, 1, self.task.seed).to(self.task.device)
+        z = torch.cat([self.fresh(1 + number, len(pool[1]) // 4), found])
+        more = self.taught(z[self.read(student, z) > self.doubt])
+        if len(more[0]):
+            old = [] if self.found is self.change else [self.found]
+            self.found = tuple(torch.cat(column) for column in zip(*old, more, strict=True))
+
+    def batch(self, i: int) -> tuple[Tensor, Tensor, int]:
+        """Latents (batch, d), their target images, and how many of them, the first, have to change."""
+        count = self.task.batch // CHANGE
+        parts = ((self.change, count - count // 2), (self.found, count // 2), (self.stay, self.task.batch - count))
+        drawn = [[t[self.task.draw(len(part[0]), size, i, k)] for t in part] for k, (part, size) in enumerate(parts)]
+        z, target = (torch.cat(column) for column in zip(*drawn, strict=True))
+        return z, target, count
+
+
+def unlearn(task: Task) -> tuple[nn.Module, Curve]:
+    """L = mean |g(z) - target|₁ + ``strength`` · softplus(judge A's logit - doubt) on the latents that have to change.
+
+    Not resumable: the lessons are not in a checkpoint, and seconds are soon repeated.
+    """
+    lessons = Lessons(task)
+    when = {round(task.steps * (k + 1) / (ROUNDS + 1)): k for k in range(ROUNDS)}
+
+    def loss(student: nn.Module, i: int) -> dict:
+        if i in when:
+            lessons.search(student, when[i])
+        z, target, count = lessons.batch(i)
+        made = task.made(student, z)
+        with autocast(task.device):
+            score = task.score(made[:count])
+        terms = {"taught": l1(made, target).mean(), "judge": softplus(score.float() - lessons.doubt).mean()}
+        return {"total": terms["taught"] + task.strength * terms["judge"], **terms}
+
+    return replace(task, checkpoint=None).tune(loss)

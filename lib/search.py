@@ -1,0 +1,60 @@
+"""The search of every method's rate and strength: few trials, the same points for all, on one generator and feature."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy.stats import qmc
+from torch import Tensor
+
+from lib import metrics
+from lib.evaluation import Bench, Seen, see
+from lib.methods import Method, Task
+from lib.models import sample
+
+RATES = (3e-5, 3e-3)  # the range of learning rates, searched on a logarithmic scale
+FACTORS = (0.1, 10.0)  # that of strengths, as multiples of a method's scale
+
+
+def trials(method: Method, n: int) -> list[tuple[float, float]]:
+    """The first n (rate, strength) to try: points of a Halton sequence, the same for every method but for its scale."""
+    points = qmc.Halton(2, scramble=False).random(n + 1)[1:]  # the first is the corner of the square
+    low, high = np.log([RATES[0], FACTORS[0]]), np.log([RATES[1], FACTORS[1]])
+    pairs = np.exp(low + points * (high - low)) * [1, method.scale]
+    return [(float(f"{rate:.2g}"), float(f"{strength:.2g}")) for rate, strength in pairs]
+
+
+def score(left: float, nearer: float, changed: float) -> float:
+    """What a trial is chosen by, the lower the better, 1 for the original: share of the feature left + relative change of
+    the distance to feature-free images + change of feature-free latents as a share of that between unrelated images."""
+    return left + nearer + changed
+
+
+def tried(task: Task, method: Method, z: Tensor, before: Seen, reference: np.ndarray, bench: Bench) -> dict:
+    """One trial: ratio (exact judge), distance of features to the reference (n, d), preservation (paired L1 on the latents
+    z whose original image, ``before``, lacks the feature), score and seconds. A trial that diverges scores infinity."""
+    lost = {"ratio": np.nan, "distance": np.nan, "preservation": np.nan, "score": np.inf, "seconds": np.nan}
+    try:
+        unlearned, curve = method.unlearn(task)
+    except FloatingPointError:
+        return lost
+    images = sample(unlearned, z)
+    if not images.isfinite().all():
+        return lost
+    seen, free = see(images, bench), torch.from_numpy(~before.exact)
+    goal, kept = metrics.statistics(reference), before.images[free]
+    distance, own = (metrics.frechet(metrics.statistics(s.reading.features), goal) for s in (seen, before))
+    preservation = float(metrics.l1(kept, seen.images[free]).mean())
+    unrelated = float(metrics.l1(kept, kept.roll(1, 0)).mean())
+    ratio = float(seen.exact.mean())
+    total = score(ratio / float(before.exact.mean()), distance / own - 1, preservation / unrelated)
+    return {"ratio": ratio, "distance": distance, "preservation": preservation, "score": total, "seconds": curve.seconds}
+
+
+def run(task: Task, method: Method, n: int, *seen_with: object) -> list[dict]:
+    """All n trials of a method as rows; ``seen_with`` as the last four arguments of ``tried``."""
+    rows = []
+    for number, (rate, strength) in enumerate(trials(method, n)):
+        found = tried(replace(task, rate=rate, strength=strength), method, *seen_with)
+        rows.append({"trial": number, "rate": rate, "strength": strength, **found})
+    return rows
