@@ -169,6 +169,27 @@ def scatter(points: dict[str, dict[str, tuple[float, float]]], xlabel: str, ylab
     return figure
 
 
+def named_points(points: dict[str, dict[str, tuple[float, float, float]]], xlabel: str, ylabel: str, colour: str) -> Figure:
+    """Panels (chain -> name -> (x, y, 0..100)), each point with its name and, unless that is NaN, its colour; both axes
+    logarithmic, zeros at half of the smallest other value."""
+    figure, axes = plt.subplots(1, len(points), figsize=(5.2 * len(points), 4.4), squeeze=False, layout="constrained")
+    for axis, (chain, named) in zip(axes[0], points.items(), strict=True):
+        x, y, c = (np.array(column, dtype=float) for column in zip(*named.values(), strict=True))
+        x = np.maximum(x, 0.5 * x[x > 0].min())
+        axis.scatter(x, y, facecolor="none", edgecolor="#999999", s=40)
+        drawn = axis.scatter(x, y, c=c, vmin=0, vmax=100, cmap="viridis_r", s=40, zorder=3)
+        for name, position in zip(named, zip(x, y, strict=True), strict=True):
+            axis.annotate(name, position, xytext=(4, 3), textcoords="offset points", fontsize=7)
+        axis.set(title=chain, xlabel=xlabel, xscale="log", yscale="log")
+        for line in (axis.xaxis, axis.yaxis):
+            line.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:.3g}")
+        axis.title.set_fontsize(9)
+    axes[0][0].set_ylabel(ylabel)
+    figure.colorbar(drawn, ax=axes[0].tolist(), label=colour)
+    return figure
+
+
 def panels(
     chains: dict[str, dict[str, tuple[list, list]]], xlabel: str, ylabel: str, ylim: tuple[float, float] | None = None
 ) -> Figure:

@@ -146,11 +146,8 @@ def headline(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) 
     column(FREE, "FD to feature-free", ".1f")  # each data set in its own features: see the table of quality
     column("inception score", "IS", ".2f")
     column("preservation L1", "preservation L1", ".4f")
-    searched = attacks[attacks.attack.eq("latent search") & attacks.judge.eq("exact") & attacks.metric.eq("success")]
-    radii = searched.budget.str.split(",").str[0]  # "radius 2, 20 steps, 2 runs": steps and runs differ by data set
-    ascending = sorted(radii.unique(), key=lambda text: float(text.split()[1]))
-    middle = ascending[len(ascending) // 2] if ascending else ""
-    success = searched[radii.eq(middle)].set_index(keys).value
+    searched, middle = at_middle_radius(attacks)
+    success = searched.set_index(keys).value
     seconds = costs[costs.stage.isin(["unlearn", "gold", "pretrain"])].set_index(keys).seconds
     rows = list(table[keys].itertuples(index=False, name=None))
     table[f"attack success, {middle} (%)"] = [f"{100 * success[k]:.0f}" if k in success else "-" for k in rows]
@@ -176,12 +173,14 @@ def attack_table(attacks: pd.DataFrame) -> pd.DataFrame:
 
 
 def cost_table(costs: pd.DataFrame) -> pd.DataFrame:
-    """Seconds and steps of every training, and its share of the pre-training of the same model."""
+    """Seconds and steps of every training, and its share of the pre-training and of the gold retrain of the same model."""
     table = costs[costs.stage.isin(["pretrain", "gold", "unlearn"])].copy()
-    original = table[table.stage.eq("pretrain")].set_index(["dataset", "model", "seed"]).seconds
-    table["share of pre-training"] = [
-        row.seconds / original.get((row.dataset, row.model, row.seed), float("nan")) for row in table.itertuples()
-    ]
+    for stage, text, keys in (
+        ("pretrain", "pre-training", ["dataset", "model", "seed"]),
+        ("gold", "the gold retrain", [*CHAIN, "seed"]),
+    ):
+        whole = table[table.stage.eq(stage)].set_index(keys).seconds.rename("whole")
+        table[f"share of {text}"] = table.seconds / table[keys].join(whole, on=keys).whole
     return table
 
 
@@ -231,6 +230,35 @@ def removal_quality(metrics: pd.DataFrame) -> Figure:
         for chain, part in table.groupby(["model", "feature"], sort=False)
     }
     return plots.scatter(points, "ratio, exact judge (%)", "distance to feature-free images")
+
+
+def three_axes(metrics: pd.DataFrame, attacks: pd.DataFrame) -> Figure:
+    """Removal, quality and robustness at once, one panel a chain of one data set: ratio, distance to feature-free images,
+    and as colour the success of the latent search at the middle radius. Methods that were not attacked stay empty."""
+    compared = metrics[metrics.method.isin(METHOD_ORDER)]
+    free = next(name for name in matching(compared, "FD-") if name.endswith("to feature-free"))
+    table = wide(compared, ["ratio exact", free])
+    success, budget = at_middle_radius(attacks)
+    means = success.groupby([*CHAIN, "method"]).value.mean()
+    points = {
+        " ".join(chain[1:]): {
+            row.method: (100 * row["ratio exact"], row[free], 100 * means.get((*chain, row.method), float("nan")))
+            for _, row in part.iterrows()
+        }
+        for chain, part in table.groupby(CHAIN, sort=False)
+    }
+    return plots.named_points(
+        points, "ratio, exact judge (%)", "distance to feature-free images", f"success of the search, {budget} (%)"
+    )
+
+
+def at_middle_radius(attacks: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The rows of the latent search at the middle of its radii, counted by the exact judge, and that radius in words."""
+    searched = attacks[attacks.attack.eq("latent search") & attacks.judge.eq("exact") & attacks.metric.eq("success")]
+    radii = searched.budget.str.split(",").str[0]  # "radius 2, 20 steps, 2 runs": steps and runs differ by data set
+    ascending = sorted(radii.unique(), key=lambda text: float(text.split()[1]))
+    middle = ascending[len(ascending) // 2] if ascending else ""
+    return searched[radii.eq(middle)], middle
 
 
 def attack_curves(attacks: pd.DataFrame) -> Figure:

@@ -34,7 +34,7 @@ TABLES = (
     "attacks",
     "costs",
 )
-FIGURES = ("before-after", "removal-quality", "attack-curves", "preservation")
+FIGURES = ("before-after", "removal-quality", "three-axes", "attack-curves", "preservation")
 
 # Which notebook writes a file, for the sentence a reader gets when it is missing.
 WRITERS = {
