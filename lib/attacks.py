@@ -212,7 +212,7 @@ def layer_outputs(generator: nn.Module, z: Tensor, batch: int = 250) -> dict[str
 
     chosen = [(name, layer) for name, layer in generator.named_modules() if isinstance(layer, nn.BatchNorm2d)]
     hooks = [layer.register_forward_hook(keep(name)) for name, layer in chosen]
-    for part in z.split(batch):
+    for part in z.split(batch) if chosen else ():
         generator(part.to(device))
     for hook in hooks:
         hook.remove()
