@@ -7,10 +7,12 @@ Our design after UnlearnDiffAtk's reporting standard; the algorithm of the paper
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.latent import latents, prior
+from lib.latent import latents, prior, require_both, target_vector
+from lib.models import Decoder, Encoder, sample
 from lib.train import autocast
 
 
@@ -31,6 +33,21 @@ def start_latents(generator: nn.Module, n: int, seed: int | list[int]) -> Tensor
     low, high = typical_radii(z.shape[1])
     norm = z.norm(dim=1)
     return z[(norm >= low) & (norm <= high)][:n]
+
+
+def starts_showing(generator: nn.Module, n: int, seed: int | list[int], shows: Callable[[Tensor], np.ndarray]) -> Tensor:
+    """The first n of ``start_latents`` whose images show the feature, (n, d); fewer if 500 + 50 n latents hold fewer.
+
+    shows: images (N, C, H, W) -> bool (N,). Raises ValueError if none does.
+    """
+    found: list[Tensor] = []
+    for z in start_latents(generator, 500 + 50 * n, seed).split(50):
+        found.append(z[torch.from_numpy(shows(sample(generator, z)))])
+        if sum(map(len, found)) >= n:
+            break
+    if not any(map(len, found)):
+        raise ValueError(f"none of {500 + 50 * n} start latents shows the feature: there is nothing to recover.")
+    return torch.cat(found)[:n]
 
 
 def within(z: Tensor, start: Tensor, radius: float) -> Tensor:
@@ -101,10 +118,40 @@ def amplify(z: Tensor, vector: Tensor, strength: float) -> Tensor:
     return typical(z + strength * vector / vector.norm())
 
 
+def surrogate_vector(z: Tensor, scores: Tensor, share: float = 0.05, leading: int | None = None) -> Tensor:
+    """The direction of an attacker who has no original: its own samples' latents z (N, d), the ``share`` whose images score
+    highest against the rest, (d,).
+
+    scores: (N,), judge A's logits. A rank instead of a verdict, as there may be no sample left that shows the feature.
+    ``leading`` as in ``latent.target_vector``.
+    """
+    best = torch.zeros(len(z), dtype=torch.bool)
+    best[scores.topk(max(1, round(share * len(z)))).indices] = True
+    return target_vector(z, best, leading)
+
+
 def sampling_success(ratio: float, samples: int) -> float:
     """P(at least one of k samples shows the feature) = 1 - (1 - p)^k: the attack that only asks again, which every
     cleverer one has to beat."""
     return 1 - (1 - ratio) ** samples
+
+
+def nearest(images: Tensor, made: Tensor, z: Tensor) -> Tensor:
+    """The latents (N, d) among z (M, d), whose images are ``made`` (M, C, H, W), that show most nearly the given images
+    (N, C, H, W): where an inversion starts."""
+    return z[torch.cdist(images.flatten(1), made.flatten(1)).argmin(1)]
+
+
+@torch.no_grad()
+def encoder_latents(encoder: Encoder, decoder: Decoder, images: Tensor, seed: int | list[int]) -> Tensor:
+    """Typical latents (N, d) drawn from the encoder's posterior of images (N, C, H, W): the way in that a VAE comes with.
+
+    Drawn, for the posterior's mean is shorter than a latent.
+    """
+    device = next(encoder.parameters()).device
+    mean, log_variance = encoder(images.to(device))
+    noise = latents(*mean.shape, seed).to(device)
+    return typical(decoder.standing_for(mean + noise * (log_variance / 2).exp())).cpu()
 
 
 def invert(
@@ -165,7 +212,7 @@ def layer_outputs(generator: nn.Module, z: Tensor, batch: int = 250) -> dict[str
 
     chosen = [(name, layer) for name, layer in generator.named_modules() if isinstance(layer, nn.BatchNorm2d)]
     hooks = [layer.register_forward_hook(keep(name)) for name, layer in chosen]
-    for part in z.split(batch):
+    for part in z.split(batch) if chosen else ():
         generator(part.to(device))
     for hook in hooks:
         hook.remove()
@@ -173,15 +220,18 @@ def layer_outputs(generator: nn.Module, z: Tensor, batch: int = 250) -> dict[str
 
 
 def probe(outputs: Tensor, has_feature: Tensor) -> float:
-    """AUC of a linear probe for what the original showed, on the second half of the rows: outputs (N, channels), bool (N,).
+    """AUC of a linear probe for what the original showed, fitted to every other row of either class and counted on the
+    rest: outputs (N, channels), bool (N,). Raises ValueError when one of the classes is empty.
 
     Latents tell the feature, and so do the first layers of any generator; it is the last layers that ought not to.
     """
+    require_both(has_feature)
     from sklearn.linear_model import LogisticRegression  # here: importing it takes a second
     from sklearn.metrics import roc_auc_score
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    x, y, half = outputs.double().numpy(), has_feature.numpy(), len(outputs) // 2
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500)).fit(x[:half], y[:half])
-    return float(roc_auc_score(y[half:], model.decision_function(x[half:])))
+    order = has_feature.argsort(stable=True).numpy()
+    x, y = outputs.double().numpy()[order], has_feature.numpy()[order]
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500)).fit(x[::2], y[::2])
+    return float(roc_auc_score(y[1::2], model.decision_function(x[1::2])))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lib import lite0, metrics
+from lib.attacks import sampling_success
 from lib.data import Table
 from lib.domains import DOMAINS, Domain, attributes, codes, shares
 from lib.features import FEATURES, rule
@@ -21,6 +22,7 @@ from lib.lite0 import Lite0
 from lib.metrics import Errors, Interval
 from lib.pipeline import digest
 from lib.runs import find
+from lib.tampering import relative_speed, steps_to
 
 TEST_N = 1000  # images a side of the permutation test: 500 relabellings of these take half a second
 
@@ -307,12 +309,100 @@ def inception_rows(images: Tensor, reference: Tensor, weights: Path, device: tor
     return [row(f"FID-inception2048-n{n} to feature-free", fid, n, protocol)]
 
 
-def attack_rows(seen: Seen, attack: str, budget: str) -> list[dict]:
-    """Success of an attack: the share of its images that show the feature, by each judge; judge A gave the gradient."""
+def attack_rows(seen: Seen, attack: str, budget: str, protocol: str = "judge A gave the gradient") -> list[dict]:
+    """Success of an attack: the share of its images that show the feature, by each judge; no rows without images."""
     n = len(seen.exact)
+    if not n:
+        return []
     verdicts = {"exact": seen.exact, "B": seen.b, "A": seen.a}
     return [
         {"attack": attack, "budget": budget, "judge": judge}
-        | row("success", metrics.wilson(int(said.sum()), n), n, "Wilson 95 %; judge A gave the gradient")
+        | row("success", metrics.wilson(int(said.sum()), n), n, f"Wilson 95 %; {protocol}")
         for judge, said in verdicts.items()
     ]
+
+
+def part(seen: Seen, chosen: np.ndarray) -> Seen:
+    """What is known of the images where ``chosen``, bool (N,), is true."""
+    reading = Reading(seen.reading.features[chosen], seen.reading.logits[chosen])
+    table = {name: column[chosen] for name, column in seen.table.items()}
+    images = seen.images[torch.from_numpy(chosen)]
+    return Seen(images, table, reading, seen.exact[chosen], seen.a[chosen], seen.b[chosen])
+
+
+def sampling_rows(seen: Seen, samples: list[int]) -> list[dict]:
+    """Success of asking k times, for each k of ``samples``: in closed form from the ratio without an attack."""
+    return [
+        found
+        | {"budget": f"{k} samples", "protocol": "1 - (1 - p)^k, p of n latents with its Wilson 95 % interval"}
+        | {name: sampling_success(found[name], k) for name in ("value", "low", "high")}
+        for k in samples
+        for found in attack_rows(seen, "sampling", "")
+    ]
+
+
+def area_rows(x: list[float], curve: list[Seen], attack: str, budget: str) -> list[dict]:
+    """Area under success against the budget x, ascending, over the whole range: a mean height in 0..1, by judges exact and
+    B."""
+    heights = {"exact": [float(s.exact.mean()) for s in curve], "B": [float(s.b.mean()) for s in curve]}
+    return [
+        {"attack": attack, "budget": budget, "judge": judge}
+        | row("area under the curve", float(np.trapezoid(y, x)) / (x[-1] - x[0]), len(curve[0].exact), "trapezoids / range")
+        for judge, y in heights.items()
+    ]
+
+
+def inversion_rows(seen: Seen, images: Tensor, had: np.ndarray, budget: str) -> list[dict]:
+    """How well given images (N, C, H, W) came back: the share of those with the feature (``had``, bool (N,)) that show it,
+    the errors of both kinds, and the selective gap: error with it minus error without."""
+    error = metrics.l1(seen.images, images).numpy()
+    kinds = {"with the feature": error[had], "without it": error[~had]}
+    gap = float(error[had].mean() - error[~had].mean())
+    half = 1.96 * float(sum(e.var(ddof=1) / len(e) for e in kinds.values())) ** 0.5
+    intervals = {f"reconstruction L1, {kind}": (metrics.mean_interval(e), len(e)) for kind, e in kinds.items()}
+    intervals["selective reconstruction gap"] = (Interval(gap, gap - half, gap + half), len(error))
+    protocol = "pixels in [-1, 1], normal 95 %"
+    return attack_rows(part(seen, had), "inversion", budget, "gradients of the pixels' error") + [
+        {"attack": "inversion", "budget": budget, "judge": ""} | row(name, interval, n, protocol)
+        for name, (interval, n) in intervals.items()
+    ]
+
+
+def relearning_rows(curve: dict[int, Seen], attack: str, count: int, goal: float) -> list[dict]:
+    """Success after so many steps on ``count`` images, the area under it, and the first step at which the exact ratio
+    reaches ``goal``; ``curve``: step -> what is seen, from step 0, which is no attack."""
+    budget, steps = f"{count} images", list(curve)
+    reached = steps_to([float(s.exact.mean()) for s in curve.values()], steps, goal)
+    half = row("steps to half", float(reached), len(curve[0].exact), f"ratio {goal:.3g}, half of G0's; counted at {steps}")
+    rows = area_rows(steps, list(curve.values()), attack, budget)
+    rows += [{"attack": attack, "budget": budget, "judge": "exact"} | half]
+    for step, seen in curve.items():
+        rows += attack_rows(seen, attack, f"{budget}, {step} steps", "fresh latents, no judge") if step else []
+    return rows
+
+
+def beyond_gold(rows: list[dict]) -> list[dict]:
+    """Every success minus the gold retrain's under the same attack, budget and judge, and the speed of relearning beside
+    its own, by judges exact and B; none without a gold retrain. The rows given have a method.
+
+    Differences have Newcombe's interval (1998, method 10), made from the ends of the two.
+    """
+    gold = {tuple(r[k] for k in ("metric", "attack", "budget", "judge")): r for r in rows if r["method"] == "gold retrain"}
+    found = []
+    for ours in rows:
+        key = tuple(ours[k] for k in ("metric", "attack", "budget", "judge"))
+        if ours["method"] == "gold retrain" or ours["judge"] == "A" or key not in gold:
+            continue
+        known = gold[key]
+        kept = {name: ours[name] for name in ("method", "attack", "budget", "judge")}
+        if ours["metric"] == "success":
+            value = ours["value"] - known["value"]
+            low = value - np.hypot(ours["value"] - ours["low"], known["high"] - known["value"])
+            high = value + np.hypot(ours["high"] - ours["value"], known["value"] - known["low"])
+            interval = Interval(value, float(low), float(high))
+            found.append(kept | row("success minus gold", interval, ours["n"], "Newcombe 95 %"))
+        elif ours["metric"] == "steps to half":
+            speed = relative_speed(known["value"], ours["value"])
+            protocol = "steps of the gold retrain / steps"
+            found += [kept | row("speed relative to gold", speed, ours["n"], protocol)] if speed == speed else []
+    return found

@@ -164,8 +164,9 @@ def trained_as(dataset: str, model: str, feature: str, method: str, seed: str) -
 
 
 def attack_table(attacks: pd.DataFrame) -> pd.DataFrame:
-    """Success of every attack and budget, one column a method."""
-    chosen = attacks[attacks.metric.eq("success")]
+    """Success of every attack and budget, one column a method; a line that counts anything else says what."""
+    said = attacks.attack.where(attacks.metric.eq("success"), attacks.attack + ": " + attacks.metric)
+    chosen = attacks.assign(attack=said)
     table = chosen.pivot_table(
         index=[*CHAIN, "attack", "budget", "judge"], columns="method", values="value", aggfunc="mean", sort=False
     )

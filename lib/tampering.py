@@ -121,3 +121,10 @@ def relearn(
 def steps_to(ratios: list[float], steps: list[int], goal: float) -> float:
     """The first of ``steps`` at which the ratio reaches ``goal``; infinity if none does."""
     return next((step for step, ratio in zip(steps, ratios, strict=True) if ratio >= goal), float("inf"))
+
+
+def relative_speed(gold: float, unlearned: float) -> float:
+    """Steps to half of who never knew the feature over those of the unlearned one: 1 as forgotten as if never known, above
+    1 dormant. NaN where neither gets there, or both are there from the start."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.float64(gold) / unlearned)

@@ -8,7 +8,7 @@ import torch
 from lib import attacks
 from lib.attacks import amplify, latent_search, start_latents, typical, typical_radii, within
 from lib.latent import latents
-from lib.models import sample
+from lib.models import Decoder, DecoderW, Encoder, sample
 
 
 def plain(dim):
@@ -120,3 +120,50 @@ def test_a_probe_reads_what_a_layer_tells(generator):
     assert attacks.probe(first, shown) > 0.9
     chance = torch.rand(600, generator=torch.Generator().manual_seed(0)) > 0.5
     assert abs(attacks.probe(first, chance) - 0.5) < 0.15
+
+
+def test_start_latents_that_show_the_feature_are_the_first_that_do():
+    start = start_latents(plain(16), 700, 0)
+    identity = Line()
+    identity.latent_dim = 16
+    found = attacks.starts_showing(identity, 4, 0, lambda images: (images[:, 0] > 1).numpy())
+    assert torch.equal(found, start[start[:, 0] > 1][:4])
+    with pytest.raises(ValueError, match="none of 700 start latents"):
+        attacks.starts_showing(identity, 4, 0, lambda images: (images[:, 0] > 9).numpy())
+
+
+def test_the_surrogate_points_where_the_scores_rise():
+    z = latents(2000, 16, 0)
+    found = attacks.surrogate_vector(z, z[:, 3])
+    assert found.argmax() == 3
+    assert found[3] > 10 * found[torch.arange(16) != 3].abs().mean()
+    assert attacks.surrogate_vector(z, z[:, 3], leading=4)[4:].eq(0).all()
+    two = torch.tensor([[0.0, 1.0], [2.0, 1.0], [0.0, 3.0]])
+    assert attacks.surrogate_vector(two, torch.tensor([1.0, 9.0, 2.0])).tolist() == [2, -1]  # the best against two others
+
+
+def test_the_nearest_sample_of_an_image_is_itself():
+    images, z = latents(6, 12, 0).reshape(6, 3, 2, 2), latents(6, 4, 1)
+    assert torch.equal(attacks.nearest(images[[4, 1]] + 0.01, images, z), z[[4, 1]])
+
+
+@pytest.mark.parametrize(
+    "decoder", [Decoder(8, 4), Decoder(8, 4, couplings=2), DecoderW(8, 4)], ids=["plain", "flow", "whitened"]
+)
+def test_latents_standing_for_the_encoders_are_what_the_decoder_turns_into_them(decoder):
+    if isinstance(decoder, DecoderW):
+        decoder.centre.fill_(0.5)
+        decoder.colour.copy_(torch.tril(latents(8, 8, 1)) + 3 * torch.eye(8))
+    code = latents(5, 8, 0)
+    with torch.no_grad():
+        assert torch.allclose(decoder.encoded(decoder.standing_for(code)), code, atol=1e-4)
+    found = attacks.encoder_latents(Encoder(8, 4), decoder, torch.zeros(5, 1, 32, 32), 0)
+    low, high = typical_radii(8)
+    assert ((found.norm(dim=1) >= low - 1e-3) & (found.norm(dim=1) <= high + 1e-3)).all()
+
+
+def test_a_probe_needs_both_classes_and_two_of_each_will_do():
+    outputs = torch.linspace(0, 1, 20)[:, None]
+    assert attacks.probe(outputs, outputs[:, 0] > 0.93) == 1
+    with pytest.raises(ValueError, match="no labelled sample"):
+        attacks.probe(outputs, outputs[:, 0] > 2)

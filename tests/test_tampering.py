@@ -1,6 +1,7 @@
 """Attacks on weights: known answers on a layer written by hand, and that the given generator stays as it is."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -84,3 +85,11 @@ def test_relearning_brings_the_images_back_and_keeps_the_rest(generator, z):
 def test_steps_to_a_goal():
     assert tampering.steps_to([0.0, 0.02, 0.06, 0.05], [0, 10, 20, 30], 0.05) == 20
     assert tampering.steps_to([0.0, 0.01], [0, 10], 0.05) == float("inf")
+
+
+def test_speed_is_one_for_who_learns_as_slowly_as_who_never_knew():
+    assert tampering.relative_speed(20.0, 20.0) == 1
+    assert tampering.relative_speed(20.0, 5.0) == 4
+    assert tampering.relative_speed(5.0, float("inf")) == 0
+    assert tampering.relative_speed(float("inf"), 5.0) == tampering.relative_speed(5.0, 0.0) == float("inf")
+    assert math.isnan(tampering.relative_speed(float("inf"), float("inf")))

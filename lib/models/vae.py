@@ -62,6 +62,10 @@ class Decoder(nn.Module):
         """The encoder's latents (N, latent_dim) that z stands for."""
         return self.flow(z)
 
+    def standing_for(self, code: Tensor) -> Tensor:
+        """The z (N, latent_dim) that stand for the encoder's latents: what ``encoded`` makes these of."""
+        return self.flow.inverse(code)[0] if self.sizes.get("couplings") else code
+
     def forward(self, z: Tensor) -> Tensor:
         # The Bernoulli mean is 2 sigmoid(l) - 1 = tanh(l / 2), which is blurred; at temperature 1/2 it is tanh(l), sharp
         # enough for digits of black and white. Colours have to stay what they are.
@@ -91,3 +95,6 @@ class DecoderW(Decoder):
 
     def encoded(self, z: Tensor) -> Tensor:
         return self.centre + z @ self.colour.T
+
+    def standing_for(self, code: Tensor) -> Tensor:
+        return torch.linalg.solve_triangular(self.colour, (code - self.centre).T, upper=False).T
