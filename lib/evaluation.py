@@ -327,7 +327,7 @@ def part(seen: Seen, chosen: np.ndarray) -> Seen:
     reading = Reading(seen.reading.features[chosen], seen.reading.logits[chosen])
     table = {name: column[chosen] for name, column in seen.table.items()}
     images = seen.images[torch.from_numpy(chosen)]
-    return Seen(images, table, reading, seen.exact[chosen], seen.a[chosen], seen.b[chosen])
+    return Seen(images, table, reading, seen.exact[chosen], seen.a[chosen], seen.b[chosen], seen.scores[chosen])
 
 
 def sampling_rows(seen: Seen, samples: list[int]) -> list[dict]:

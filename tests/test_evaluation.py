@@ -198,7 +198,9 @@ def seen(exact, b=None, images=None):
     b = exact if b is None else np.array(b, bool)
     images = torch.zeros(len(exact), 1, 2, 2) if images is None else images
     reading = Reading(np.arange(len(exact))[:, None], np.arange(len(exact))[:, None])
-    return evaluation.Seen(images, {"area": np.arange(len(exact))}, reading, exact, np.ones(len(exact), bool), b)
+    return evaluation.Seen(
+        images, {"area": np.arange(len(exact))}, reading, exact, np.ones(len(exact), bool), b, np.zeros((len(exact), 1))
+    )
 
 
 def test_a_part_keeps_the_chosen_rows_of_everything_and_none_gives_no_rows():

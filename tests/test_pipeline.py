@@ -34,7 +34,7 @@ def rewrite(profiles: Path, **changes) -> None:
     (profiles / "smoke.yaml").write_text(yaml.safe_dump(content))
 
 
-@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu"])
+@pytest.mark.parametrize("name", ["smoke", "cpu", "gpu", "methods"])
 def test_the_shipped_profiles_are_valid(name):
     assert "mnist" in load_profile(name)["datasets"]
 
@@ -74,7 +74,7 @@ def test_a_wrong_profile_ends_in_one_sentence(profiles, changes, sentence, capsy
 
 def test_an_unknown_profile_lists_the_known_ones(capsys):
     assert main(["check", "--profile", "tpu"]) == 1
-    assert "choose one of cpu, gpu, smoke" in capsys.readouterr().err
+    assert "choose one of cpu, gpu, methods, smoke" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
