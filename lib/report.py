@@ -15,6 +15,7 @@ from lib.evaluation import load_bench, see
 from lib.files import replacing
 from lib.latent import prior, stream
 from lib.methods import METHODS
+from lib.metrics import mean_interval
 from lib.models import at_full_size, load_generator, sample
 from lib.runs import ATTACKS, COSTS, METRICS, TRIALS, find, read_rows, write_rows
 
@@ -121,39 +122,41 @@ def matching(metrics: pd.DataFrame, *starts: str) -> list[str]:
     return [name for name in metrics.metric.unique() if name.startswith(starts)]
 
 
-def percent(value: float, low: float, high: float) -> str:
-    """A ratio with its interval, in per cent."""
-    return f"{100 * value:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
-
-
 def headline(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """The paper's kind of table: removal, quality, preservation, attack and cost for every chain and method."""
-    evaluated = metrics[metrics.method.isin(METHOD_ORDER) & metrics.metric.eq("ratio exact")]
-    table = evaluated[[*CHAIN, "method", "seed"]].copy()
-    keys = [*CHAIN, "method", "seed"]
+    """The paper's kind of table: removal, quality, preservation, attack and cost for every chain and method.
 
-    def column(name: str, text: str, form: str) -> None:
-        found = metrics[metrics.metric.str.fullmatch(name)].set_index(keys).value
-        table[text] = [
-            f"{found[key]:{form}}" if key in found else "-" for key in table[keys].itertuples(index=False, name=None)
-        ]
+    Of one seed the values and the intervals of the evaluation latents; of several the mean and its 95 % t interval.
+    """
+    keys = [*CHAIN, "method"]
+    evaluated = metrics[metrics.method.isin(METHOD_ORDER) & metrics.metric.eq("ratio exact")]
+    table = evaluated[keys].drop_duplicates().copy()
+
+    def column(text: str, rows: pd.DataFrame, form: str, scale: float = 1, own: bool = False) -> None:
+        parts = {key: part for key, part in rows.groupby(keys, sort=False)}
+        cells = table.itertuples(index=False, name=None)
+        table[text] = [over_seeds(parts[key[:4]], form, scale, own) if key[:4] in parts else "-" for key in cells]
 
     for metric, text in (("ratio exact", "ratio, exact judge (%)"), ("ratio B corrected", "ratio, judge B corrected (%)")):
-        rows = metrics[metrics.metric.eq(metric)].set_index(keys)
-        table[text] = [
-            percent(*rows.loc[key, ["value", "low", "high"]]) for key in table[keys].itertuples(index=False, name=None)
-        ]
-    column(FREE, "FD to feature-free", ".1f")  # each data set in its own features: see the table of quality
-    column("inception score", "IS", ".2f")
-    column("preservation L1", "preservation L1", ".4f")
+        column(text, metrics[metrics.metric.eq(metric)], ".2f", 100, own=True)
+    # each data set in its own features: see the table of quality
+    column("FD to feature-free", metrics[metrics.metric.str.fullmatch(FREE)], ".1f")
+    column("IS", metrics[metrics.metric.eq("inception score")], ".2f")
+    column("preservation L1", metrics[metrics.metric.eq("preservation L1")], ".4f")
     searched, middle = at_middle_radius(attacks)
-    success = searched.set_index(keys).value
-    seconds = costs[costs.stage.isin(["unlearn", "gold", "pretrain"])].set_index(keys).seconds
-    rows = list(table[keys].itertuples(index=False, name=None))
-    table[f"attack success, {middle} (%)"] = [f"{100 * success[k]:.0f}" if k in success else "-" for k in rows]
-    spent = [trained_as(*row) for row in rows]
-    table["training seconds"] = [f"{seconds[key]:.0f}" if key in seconds else "-" for key in spent]
-    return ordered(table.drop(columns="seed"))
+    column(f"attack success, {middle} (%)", searched, ".0f", 100)
+    trained = costs[costs.stage.isin(["unlearn", "gold", "pretrain"])].set_index([*keys, "seed"]).seconds
+    spent = [trained.get(trained_as(*row)) for row in evaluated[[*keys, "seed"]].itertuples(index=False, name=None)]
+    column("training seconds", evaluated.assign(value=spent).dropna(subset="value"), ".0f")
+    return ordered(table)
+
+
+def over_seeds(rows: pd.DataFrame, form: str, scale: float, own: bool) -> str:
+    """``scale`` times the value of one row, with its ``own`` interval if wanted, or of several the mean and its interval."""
+    if len(rows) > 1:
+        value, low, high = mean_interval(scale * rows.value)
+    else:
+        value, low, high = (scale * rows[name].iloc[0] for name in ("value", "low", "high"))
+    return f"{value:{form}}" + (f" [{low:{form}}, {high:{form}}]" if own or len(rows) > 1 else "")
 
 
 def trained_as(dataset: str, model: str, feature: str, method: str, seed: str) -> tuple:
