@@ -151,7 +151,7 @@ def headline(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) 
 
 
 def over_seeds(rows: pd.DataFrame, form: str, scale: float, own: bool) -> str:
-    """``scale`` times the value of one row, with its ``own`` interval if wanted, or of several the mean and its interval."""
+    """``scale`` times the value of one row, with its ``own`` interval if wanted; of several rows mean and interval."""
     if len(rows) > 1:
         value, low, high = mean_interval(scale * rows.value)
     else:
