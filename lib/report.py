@@ -188,6 +188,16 @@ def cost_table(costs: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def best_trials(trials: pd.DataFrame) -> pd.DataFrame:
+    """The best trial of every method's search of rate and strength, best first, with the score of its worst trial."""
+    numbers = ["rate", "strength", "ratio", "distance", "preservation", "score"]
+    table = trials.assign(**{name: pd.to_numeric(trials[name]) for name in numbers})
+    grouped = table.groupby([*CHAIN, "method"], sort=False).score
+    best = table.loc[grouped.idxmin(), [*CHAIN, "method", *numbers]]
+    worst = grouped.agg(["max", "size"]).rename(columns={"max": "worst score", "size": "trials"})
+    return best.join(worst, on=[*CHAIN, "method"]).sort_values([*CHAIN, "score"], ignore_index=True)
+
+
 def build_tables(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Every table of ``TABLES`` from the three frames of rows."""
     judged = metrics[metrics.metric.str.startswith("judge ")]

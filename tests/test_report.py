@@ -38,3 +38,34 @@ def test_a_cost_is_shared_out_by_pretraining_and_by_the_gold_retrain():
     assert table.loc["exact", "share of the gold retrain"] == pytest.approx(0.025)
     assert np.isnan(table.loc["pretrain", "share of the gold retrain"])
     assert len(table) == 3
+
+
+def test_the_best_trial_of_each_method_comes_with_its_worst_score():
+    columns = [
+        "dataset",
+        "model",
+        "feature",
+        "method",
+        "trial",
+        "rate",
+        "strength",
+        "ratio",
+        "distance",
+        "preservation",
+        "score",
+    ]
+    chain = ["mnist", "gan", "thick"]
+    trials = pd.DataFrame(
+        [
+            [*chain, "a", "0", "0.1", "1", "0.02", "9", "0.01", "0.5"],
+            [*chain, "a", "1", "0.2", "2", "0.01", "9", "0.01", "0.3"],
+            [*chain, "b", "0", "0.1", "1", "0.00", "9", "0.01", "0.1"],
+            [*chain, "b", "1", "0.2", "2", "", "", "", "inf"],
+        ],
+        columns=columns,
+    )
+    table = report.best_trials(trials)
+    assert table.method.tolist() == ["b", "a"]
+    assert table.rate.tolist() == [0.1, 0.2]
+    assert table["worst score"].tolist() == [np.inf, 0.5]
+    assert table.trials.tolist() == [2, 2]
