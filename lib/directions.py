@@ -57,7 +57,7 @@ def joint(z: Tensor, has_feature: Tensor, attributes: Tensor, ridge: float = 1.0
     return nn.functional.normalize(found, dim=0).float()
 
 
-def slopes(z: Tensor, score: Callable[[Tensor], Tensor], device: torch.device, batch: int = 250) -> Tensor:
+def slopes(z: Tensor, score: Callable[[Tensor], Tensor], device: torch.device, batch: int = 50) -> Tensor:
     """The gradients (N, d) of ``score`` at the latents z (N, d), each at unit length, on the CPU.
 
     score: latents on ``device`` -> (N,), differentiable: a judge's logit of the images that a generator makes of them.
@@ -152,7 +152,7 @@ def compare(known: Known, held_z: Tensor, held_labels: Tensor, leanings: Tensor,
             row("AUC", float(roc_auc_score(held_labels, proj)), len(proj), "held-out samples"),
             row("cosine with the mean difference", cosine, n, "the same labels"),
             row("split-half cosine", stable.get(name, float("nan")), n, "two random halves"),
-            row("share left, half edited", middle, len(proj), "expected, threshold at the median of held-out samples"),
+            row("share left (half edited)", middle, len(proj), "expected, threshold at the median of held-out samples"),
             row("least share left", float(left.min()), len(proj), "expected, best threshold on held-out samples"),
             row("others moved", moved, n, "norm of the changes of all other attributes (sd), a step of one"),
         ]

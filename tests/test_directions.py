@@ -88,7 +88,7 @@ def test_the_comparison_knows_the_numbers_of_a_perfect_direction(known):
     numbers = {name: {row["metric"]: row["value"] for row in part} for name, part in rows.items()}
     exact = numbers["gradient"]  # here the truth itself
     assert exact["AUC"] == pytest.approx(1)
-    assert exact["least share left"] <= exact["share left, half edited"] < 1e-3
+    assert exact["least share left"] <= exact["share left (half edited)"] < 1e-3
     assert exact["others moved"] == pytest.approx(float(TRUTH[0]), abs=1e-5)
     assert numbers["mean difference"]["cosine with the mean difference"] == pytest.approx(1, abs=1e-6)
     assert exact["split-half cosine"] == pytest.approx(1, abs=1e-6)
