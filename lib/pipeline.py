@@ -180,7 +180,7 @@ def tag(notebook: str, chosen: dict[str, object]) -> str:
     def word(name: str, value: object) -> str:
         return f"seed{value}" if name == "SEED" else "-".join(value) if isinstance(value, list) else str(value)
 
-    return "-".join([notebook, *(word(name, value) for name, value in chosen.items() if value != "")])
+    return "-".join([notebook, *(word(name, value) for name, value in chosen.items() if value != "")]).replace("/", "-")
 
 
 def execute(notebook: str, values: dict[str, object], target: Path) -> float:

@@ -99,5 +99,6 @@ def test_each_notebook_runs_by_itself_and_writes_what_the_pipeline_expects(path,
         "05_evaluate": {"metrics-evaluate.csv", "costs-evaluate.csv"},
         "06_attack": {"attacks-attack.csv", "costs-attack.csv"},
         "07_report": {"metrics.csv", "attacks.csv", "costs.csv", "headline.md", "before-after.png", "report.html"},
+        "08_audit": {"audit.html", "audit.json"},
     }[path.stem]
     assert expected <= written
