@@ -5,7 +5,9 @@
 Takes any two generators that map latents (N, d) from N(0, I) to images (N, 1 or 3, H, H) in [-1, 1]: TorchScript, the kit's
 own safetensors, or a Python callable ``module:function`` that returns such a module. The labels are those of the original's
 samples: a CSV with the columns index,label (1, 0, unsure), index the number of the latent. Without a label file yet,
-``--sheet`` writes the samples to be labelled.
+``--sheet`` writes the samples to be labelled; labels belong to the latents of one ``--seed``.
+
+The same from Python, as in notebook 08: ``load`` two generators, ``audit`` them, ``write`` the page.
 """
 
 import argparse
@@ -13,10 +15,13 @@ import base64
 import importlib
 import io
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
@@ -29,7 +34,7 @@ from lib.judges import read
 from lib.labels import read_labels
 from lib.latent import latents, prior, stream, target_vector
 from lib.lite0 import Lite0, load_lite0
-from lib.metrics import Errors, Interval
+from lib.metrics import Errors
 from lib.models import GENERATORS, load_generator, sample
 from lib.pipeline import digest, write_json
 from lib.report import html_page
@@ -37,6 +42,7 @@ from lib.train import resolve_device
 from lib.weights import header
 
 RADII = (1.0, 2.0, 4.0)
+PART = 100  # images held at a time: of 1024 pixels a gigabyte
 
 
 class Foreign(nn.Module):
@@ -76,14 +82,22 @@ def load(place: str, latent_dim: int, device: torch.device) -> nn.Module:
     """
     if ":" in place and not Path(place).exists():
         module, name = place.split(":", 1)
-        generator = Foreign(getattr(importlib.import_module(module), name)(), latent_dim)
+        try:
+            build = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(
+                f"{place} is no callable that can be imported ({error}): give it as module:function."
+            ) from error
+        generator = Foreign(build(), latent_dim)
     elif not Path(place).is_file():
         raise FileNotFoundError(f"generator {place} does not exist: give a file, or a callable as module:function.")
     elif Path(place).suffix == ".safetensors":
         generator = load_generator(Path(place), kind_of(Path(place)), device)
     else:
         try:
-            generator = Foreign(torch.jit.load(place, map_location="cpu"), latent_dim)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # torch announces TorchScript's successor
+                generator = Foreign(torch.jit.load(place, map_location="cpu"), latent_dim)
         except RuntimeError as error:
             raise ValueError(f"{place} is not TorchScript: save the generator with torch.jit.script or trace.") from error
     generator = Rgb(generator).to(device).eval().requires_grad_(False)
@@ -103,7 +117,7 @@ def check(generator: nn.Module, place: str) -> None:
     """Raise ValueError unless two latents give two square images of three channels in [-1, 1]."""
     try:
         images = sample(generator, latents(2, generator.latent_dim, 0))
-    except RuntimeError as error:
+    except (RuntimeError, IndexError) as error:
         reason = str(error).strip().splitlines()[-1]
         shape = f"(N, {generator.latent_dim})"
         raise ValueError(f"{place} does not take latents {shape}: give its own --latent-dim ({reason}).") from error
@@ -130,13 +144,43 @@ class Judges(NamedTuple):
         return read(self.b, images.clamp(-1, 1)).logits[:, 0] > 0
 
 
-def fit_judges(network: Lite0, images: Tensor, labels: np.ndarray, seed: int) -> Judges:
-    """Two judges of different depth, fitted to labelled images (N, 3, H, H) and bool labels (N,)."""
-    column = labels.astype(float)[:, None]
-    seen = {name: views(network, images, VIEWS[name]) for name in ("judge-a", "classifier")}
-    a, b = (fit_eye_judge(network, part, column, VIEWS[name], seed, images.shape[-1]) for name, part in seen.items())
+def pictures(generator: nn.Module, z: Tensor) -> Iterator[Tensor]:
+    """The generator's images of latents (N, d) in [-1, 1], ``PART`` at a time."""
+    return (sample(generator, part).clamp(-1, 1) for part in z.split(PART))
+
+
+def fit_judges(network: Lite0, generator: nn.Module, known: Tensor, labels: np.ndarray, seed: int) -> Judges:
+    """Two judges of different depth, fitted to a generator's images of latents (N, d) and to their bool labels (N,)."""
+    column, names = labels.astype(float)[:, None], ("judge-a", "classifier")
+    parts = [[views(network, images, VIEWS[name]) for name in names] for images in pictures(generator, known)]
+    seen = dict(zip(names, map(np.concatenate, zip(*parts, strict=True)), strict=True))
+    side = sample(generator, known[:1]).shape[-1]
+    a, b = (fit_eye_judge(network, part, column, VIEWS[name], seed, side) for name, part in seen.items())
     (auc,), (errors,) = cross_validated(seen["classifier"], column, seed)
     return Judges(a, b, errors, auc)
+
+
+class Pairs(NamedTuple):
+    """What is seen of two generators' images of the same N latents, each in turn before and after.
+
+    Judge B's verdicts, bool (N,); Lite0 maps (N, k) at 64 pixels; and of every pair L1 and MS-SSIM, (N,).
+    """
+
+    had: np.ndarray
+    has: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    l1: np.ndarray
+    ms_ssim: np.ndarray
+
+
+def compare(network: Lite0, judges: Judges, original: nn.Module, unlearned: nn.Module, z: Tensor) -> Pairs:
+    """Look at the images of both generators at latents z (N, d)."""
+    parts = []
+    for x, y in zip(pictures(original, z), pictures(unlearned, z), strict=True):
+        maps = (views(network, images, VIEWS["judge-b"]) for images in (x, y))
+        parts.append((judges.says(x), judges.says(y), *maps, metrics.l1(x, y).numpy(), metrics.ms_ssim(x, y).numpy()))
+    return Pairs(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def ratio(said: np.ndarray, errors: Errors) -> dict[str, list[float]]:
@@ -149,15 +193,25 @@ def ratio(said: np.ndarray, errors: Errors) -> dict[str, list[float]]:
     }
 
 
-def preservation(original: Tensor, unlearned: Tensor, kept: np.ndarray) -> dict[str, Interval]:
-    """Paired change on images of the same latents that the original shows without the feature."""
-    x, y = original[kept], unlearned[kept]
-    similar = torch.cat([metrics.ms_ssim(*pair) for pair in zip(x.split(200), y.split(200), strict=True)])
-    return {"L1": metrics.mean_interval(metrics.l1(x, y)), "MS-SSIM": metrics.mean_interval(similar)}
+def distance(pairs: Pairs, seed: int) -> dict[str, list[float] | float]:
+    """Fréchet distance from the original's images to the unlearned ones, and to further ones of its own: the floor.
+
+    Both between the same number of images of different latents: images of the same latents lie closer than chance has it.
+    """
+    some = pairs.before[:1000]
+    axes = np.linalg.svd(some - some.mean(0), full_matrices=False)[2][:32].T
+    (first, second), (_, changed) = (metrics.halves(maps @ axes, seed) for maps in (pairs.before, pairs.after))
+    return {
+        "original to unlearned": list(metrics.frechet_interval(first, changed)),
+        "original to itself": list(metrics.frechet_interval(first, second)),
+    }
 
 
 def attacks(models: dict[str, nn.Module], judges: Judges, vector: Tensor, n: int, seed: int) -> list[dict]:
-    """Success of every attack on both models by judge B, as rows attack, budget, model, success with its interval."""
+    """Success of every attack on both models by judge B, as rows attack, budget, model, success with its interval.
+
+    Attacks on the weights leave out a model that shows none, as frozen TorchScript does.
+    """
     rows = []
 
     def note(attack: str, budget: str, name: str, images: Tensor) -> None:
@@ -172,6 +226,8 @@ def attacks(models: dict[str, nn.Module], judges: Judges, vector: Tensor, n: int
             note("latent search", f"radius {radius:g}", name, sample(model, found))
         for strength in (1.0, 2.0, 4.0):
             note("amplification", f"strength {strength:g}", name, sample(model, amplify(start, vector, strength)))
+        if not weights_at_hand(model):
+            continue
         for bits in (8, 4):
             note("rounding", f"{bits} bits", name, sample(tampering.rounded(model, bits), start))
         for share in (0.02, 0.1):
@@ -180,79 +236,110 @@ def attacks(models: dict[str, nn.Module], judges: Judges, vector: Tensor, n: int
     return rows
 
 
+def weights_at_hand(model: nn.Module) -> bool:
+    """Whether there are weights that can be rounded, disturbed or pruned."""
+    return any(True for _ in tampering.layers(model))
+
+
+def require_alike(original: nn.Module, unlearned: nn.Module) -> None:
+    """Raise ValueError unless both take the same latents and make images of the same size."""
+    ours, theirs = (tuple(sample(model, latents(2, model.latent_dim, 0)).shape[1:]) for model in (original, unlearned))
+    if ours != theirs or original.latent_dim != unlearned.latent_dim:
+        raise ValueError(
+            f"the generators do not belong together: latents of {original.latent_dim} and {unlearned.latent_dim}, "
+            f"images of {ours} and {theirs}."
+        )
+
+
 def audit(
     original: nn.Module, unlearned: nn.Module, marks: dict[int, bool], n: int, n_attack: int, seed: int
 ) -> tuple[dict, dict[str, Figure]]:
-    """Everything that the page says, and its figures. marks: index of a latent of the labelling stream -> label."""
-    device = next(original.parameters()).device
+    """Everything that the page says, and its figures.
+
+    original, unlearned: what ``load`` gives; marks: index of a latent of the seed's labelling stream -> label, as
+    ``lib.labels.read_labels`` gives them; n, n_attack: how many latents to count and to attack. Shares and their intervals
+    are lists [value, low, high] in 0..1. Raises ValueError in one sentence for generators that do not belong together, for
+    too few labels (``fit_eye_judge``), and for an n too small for a distance.
+    """
+    require_alike(original, unlearned)
+    network = load_lite0(next(original.parameters()).device)
     known = prior(original, max(marks) + 1, stream(seed, "label"))[list(marks)]
     labels = np.array(list(marks.values()))
-    labelled = sample(original, known).clamp(-1, 1)
-    network = load_lite0(device)
-    judges = fit_judges(network, labelled, labels, seed)
+    judges = fit_judges(network, original, known, labels, seed)
     z = prior(original, n, stream(seed, "evaluate"))
-    before, after = sample(original, z).clamp(-1, 1), sample(unlearned, z).clamp(-1, 1)
-    had, has = judges.says(before), judges.says(after)
-    features = [views(network, images, VIEWS["judge-b"]) for images in (before, after)]
-    some = features[0][:1000]
-    axes = np.linalg.svd(some - some.mean(0), full_matrices=False)[2][:32].T
-    projected = [part @ axes for part in features]
-    vector = target_vector(known, torch.from_numpy(labels))
+    pairs = compare(network, judges, original, unlearned, z)
+    had, has, kept = pairs.had, pairs.has, ~pairs.had
+    models, vector = {"original": original, "unlearned": unlearned}, target_vector(known, torch.from_numpy(labels))
     found = {
         "labels": {"labelled": len(labels), "with the feature": int(labels.sum()), "judge B AUC": judges.auc},
         "ratio": {"original": ratio(had, judges.errors), "unlearned": ratio(has, judges.errors)},
-        "miss rate": list(metrics.wilson(int((has & had).sum()), max(int(had.sum()), 1))),
-        "preservation": {name: list(interval) for name, interval in preservation(before, after, ~had).items()},
-        "distance": {
-            "original to unlearned": list(metrics.frechet_interval(*projected)),
-            "floor": metrics.frechet(*map(metrics.statistics, metrics.halves(projected[0], seed))),
+        "miss rate": {"of latents that had it": list(metrics.wilson(int((has & had).sum()), max(int(had.sum()), 1)))},
+        "preservation": {
+            "L1": list(metrics.mean_interval(pairs.l1[kept])),
+            "MS-SSIM": list(metrics.mean_interval(pairs.ms_ssim[kept])),
         },
-        "attacks": attacks({"original": original, "unlearned": unlearned}, judges, vector, n_attack, seed),
+        "distance": distance(pairs, seed),
+        "attacks": attacks(models, judges, vector, n_attack, seed),
         "metric card": {
             "judges": "linear heads on EfficientNet-Lite0, A at 96 px, B at 128 px; errors of B by 5-fold cross-validation",
             "ratio": f"{n} fresh latents, Wilson and Rogan-Gladen 95 %",
-            "distance": f"Fréchet, 32 principal components of Lite0 at 64 px, n {n}, 95 % jackknife; floor at n {n // 2}",
+            "preservation": f"{int(kept.sum())} latents on which the original does not show it, mean and 95 %",
+            "distance": f"Fréchet, 32 principal components of Lite0 at 64 px, {n // 2} against {n // 2}, 95 % jackknife",
             "attacks": f"{n_attack} latents, judge A gave the gradient, judge B counted",
+            "attacks on weights": "run"
+            if all(map(weights_at_hand, models.values()))
+            else "not run: a model shows no weights",
             "seed": seed,
         },
     }
-    shown = np.flatnonzero(had)[:16]
-    kept = np.flatnonzero(~had)[:16]
+    groups = {"with the feature": np.flatnonzero(had)[:16], "without the feature": np.flatnonzero(kept)[:16]}
     figures = {
-        "with the feature": plots.pairs({"original": before[shown], "unlearned": after[shown]}),
-        "without the feature": plots.pairs({"original": before[kept], "unlearned": after[kept]}),
+        name: plots.pairs({model: sample(generator, z[shown]).clamp(-1, 1) for model, generator in models.items()})
+        for name, shown in groups.items()
+        if len(shown)
     }
     return found, figures
 
 
+def written(value: object) -> str:
+    """A value of the page: a list as value [low, high], numbers to four digits."""
+    if isinstance(value, list):
+        return f"{value[0]:.4g} [{value[1]:.4g}, {value[2]:.4g}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def tables(found: dict) -> dict[str, pd.DataFrame]:
+    """The tables of the page, by title, from what ``audit`` found; every cell is text."""
+    made = {}
+    for name, part in found.items():
+        if name == "attacks":
+            rows = pd.DataFrame(part).set_index(["attack", "budget", "model"]).success.map(written)
+            made[name] = rows.unstack("model", fill_value="-", sort=False)
+        elif all(isinstance(entry, dict) for entry in part.values()):
+            made[name] = pd.DataFrame(part).T.map(written)
+        else:
+            made[name] = pd.DataFrame({"": {key: written(entry) for key, entry in part.items()}})
+    return made
+
+
 def page(found: dict, figures: dict[str, Figure]) -> str:
     """The one-page HTML, figures inside."""
-
-    def cell(value: object) -> str:
-        if isinstance(value, list):
-            return f"{value[0]:.4g} [{value[1]:.4g}, {value[2]:.4g}]"
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-    def table(rows: list[tuple]) -> str:
-        return "<table>" + "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows) + "</table>"
-
-    parts = []
-    for name, value in found.items():
-        if name == "attacks":
-            rows = [(row["attack"], row["budget"], row["model"], cell(row["success"])) for row in value]
-        elif isinstance(value, dict):
-            rows = [
-                (key, *(f"{k}: {cell(v)}" for k, v in entry.items())) if isinstance(entry, dict) else (key, cell(entry))
-                for key, entry in value.items()
-            ]
-        else:
-            rows = [(cell(value),)]
-        parts.append(f"<h2>{name}</h2>{table(rows)}")
+    with pd.option_context("display.max_colwidth", None):
+        parts = [f"<h2>{name}</h2>{table.to_html(border=0)}" for name, table in tables(found).items()]
     for name, figure in figures.items():
         figure.savefig(buffer := io.BytesIO(), format="png", dpi=90, bbox_inches="tight")
         data = base64.b64encode(buffer.getvalue()).decode()
         parts.append(f'<h2>{name}</h2><img src="data:image/png;base64,{data}" style="max-width:100%">')
     return html_page("Unlearning audit", "".join(parts))
+
+
+def write(folder: Path, found: dict, figures: dict[str, Figure], places: dict[str, str]) -> None:
+    """Write ``audit.json`` and ``audit.html``, with the sha256 of every file in ``places`` (model -> path or callable)."""
+    models = {name: digest(Path(place))["sha256"] if Path(place).is_file() else place for name, place in places.items()}
+    whole = {**found, "models": models}
+    write_json(folder / "audit.json", whole)
+    with replacing(folder / "audit.html") as temporary:
+        temporary.write_text(page(whole, figures))
 
 
 def main() -> None:
@@ -266,7 +353,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("audit"))
     parser.add_argument("--n", type=int, default=5000, help="latents to count the feature on")
     parser.add_argument("--n-attack", type=int, default=100, help="latents to attack")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of all latents: the one whose samples were labelled")
     parser.add_argument("--device", default="auto")
     given = parser.parse_args()
     try:
@@ -281,13 +368,9 @@ def main() -> None:
         unlearned = load(given.generator, given.latent_dim, device)
         marks = read_labels(given.labels, 10**9)
         found, figures = audit(original, unlearned, marks, given.n, given.n_attack, given.seed)
-    except (ValueError, FileNotFoundError) as error:
+        write(given.out, found, figures, {"original": given.original, "unlearned": given.generator})
+    except (ValueError, OSError) as error:
         sys.exit(f"audit: {error}")
-    places = {"original": given.original, "unlearned": given.generator}
-    found["models"] = {n: digest(Path(p))["sha256"] if Path(p).is_file() else p for n, p in places.items()}
-    write_json(given.out / "audit.json", found)
-    with replacing(given.out / "audit.html") as temporary:
-        temporary.write_text(page(found, figures))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def read_marks(path: Path, n: int) -> dict[int, str]:
     0 .. n - 1 or given twice, a label other than 0, 1 or unsure, and a file that is no text.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"label file {path} does not exist: mark samples by eye, or give LABELS = ''.")
+        raise FileNotFoundError(f"label file {path} does not exist: mark samples by eye first, or name another file.")
     marks: dict[int, str] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte-order mark first

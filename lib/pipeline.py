@@ -125,7 +125,8 @@ def check_parameters(notebook: str, values: dict[str, object]) -> None:
 
 
 def check_names(values: dict[str, object]) -> None:
-    """Raise ValueError in one sentence when DATASET, FEATURE, MODEL or METHOD is not known."""
+    """Raise ValueError in one sentence when DATASET, FEATURE, MODEL, METHOD or DIRECTION is not known."""
+    from lib.directions import DIRECTIONS
     from lib.features import FEATURES, named
     from lib.methods import METHODS
     from lib.models import GENERATORS
@@ -134,6 +135,8 @@ def check_names(values: dict[str, object]) -> None:
         raise ValueError(f"model {values['MODEL']!r} is unknown: choose one of {', '.join(GENERATORS)}.")
     if values.get("METHOD", "exact") not in METHODS:
         raise ValueError(f"method {values['METHOD']!r} is unknown: choose one of {', '.join(METHODS)}.")
+    if values.get("DIRECTION", "LDA") not in DIRECTIONS:
+        raise ValueError(f"direction {values['DIRECTION']!r} is unknown: choose one of {', '.join(DIRECTIONS)}.")
     dataset = str(values.get("DATASET", next(iter(FEATURES))))
     for key in ("FEATURE", "WITHOUT"):
         if values.get(key):
@@ -177,7 +180,7 @@ def tag(notebook: str, chosen: dict[str, object]) -> str:
     def word(name: str, value: object) -> str:
         return f"seed{value}" if name == "SEED" else "-".join(value) if isinstance(value, list) else str(value)
 
-    return "-".join([notebook, *(word(name, value) for name, value in chosen.items() if value != "")])
+    return "-".join([notebook, *(word(name, value) for name, value in chosen.items() if value != "")]).replace("/", "-")
 
 
 def execute(notebook: str, values: dict[str, object], target: Path) -> float:

@@ -21,6 +21,12 @@ COLOURS = {
     "exact": "#1b9e77",
     "conditional": "#66a61e",
     "gold retrain": "#2c6fbb",
+    "mean difference": "#444444",
+    "LDA": "#d95f02",
+    "logistic": "#1b9e77",
+    "SVM": "#2c6fbb",
+    "joint": "#8c6bb1",
+    "gradient": "#b8860b",
 }
 
 

@@ -176,6 +176,12 @@ def attack_table(attacks: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(columns=[name for name in METHOD_ORDER if name in table]).reset_index()
 
 
+def direction_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """One line for the direction that the edit follows, and one for each that notebook 03 compares it with."""
+    found = metrics[metrics.method.str.startswith("direction")]
+    return wide(found, found.metric.unique().tolist())
+
+
 def cost_table(costs: pd.DataFrame) -> pd.DataFrame:
     """Seconds and steps of every training, and its share of the pre-training and of the gold retrain of the same model."""
     table = costs[costs.stage.isin(["pretrain", "gold", "unlearn"])].copy()
@@ -206,7 +212,7 @@ def build_tables(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFra
         "headline": headline(metrics, attacks, costs),
         "judges": judged[[*CHAIN, "metric", "value", "low", "high", "n", "protocol"]],
         "generators": wide(trained, trained.metric.unique().tolist()),
-        "directions": wide(metrics[metrics.method.eq("direction")], matching(metrics[metrics.method.eq("direction")], "")),
+        "directions": direction_table(metrics),
         "removal": metrics[
             metrics.metric.isin(["ratio exact", "ratio B", "ratio B corrected", "miss rate", "creation rate", *FULL_SIZE])
             | metrics.metric.str.startswith(("agreement ", "kappa "))

@@ -3,7 +3,10 @@
 import json
 import subprocess
 import sys
+import warnings
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -24,7 +27,7 @@ class Discs(nn.Module):
         side = torch.linspace(-1, 1, 48)
         self.register_buffer("x", side.repeat(48, 1))
         self.register_buffer("y", side[:, None].repeat(1, 48))
-        self.weight = nn.Parameter(torch.ones(1))
+        self.weight = nn.Parameter(torch.ones(1, 1))
         self.small = small
 
     def forward(self, z):
@@ -91,6 +94,33 @@ def test_the_page_holds_numbers_figures_and_the_models_digests(found):
     assert all(digest in page for digest in numbers["models"].values())
 
 
+def test_the_distance_of_a_small_change_is_not_below_that_of_no_change(found):
+    numbers, _ = found
+    moved, floor = numbers["distance"]["original to unlearned"], numbers["distance"]["original to itself"]
+    assert moved[0] > 0.5 * floor[0]  # of the same latents it would be far below
+
+
+def test_weights_that_cannot_be_reached_are_not_said_to_be_attacked(files):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        torch.jit.freeze(torch.jit.load(str(files / "before.pt")).eval()).save(str(files / "frozen.pt"))
+    frozen, whole = (audit.load(str(files / f"{name}.pt"), 5, CPU) for name in ("frozen", "before"))
+    judges = SimpleNamespace(score=lambda images: images.mean((1, 2, 3)), says=lambda images: np.ones(len(images), bool))
+    rows = audit.attacks({"original": whole, "unlearned": frozen}, judges, torch.ones(5), 2, 0)
+    tables = audit.tables({"attacks": rows})["attacks"]
+    assert [sum(row["model"] == name for row in rows) for name in ("original", "unlearned")] == [12, 7]
+    assert tables.unlearned["rounding"].tolist() == ["-", "-"]
+    assert tables.unlearned["none"].tolist() == ["1 [0.3424, 1]"]
+
+
+def test_generators_that_do_not_belong_together_are_refused(files):
+    whole = audit.load(str(files / "before.pt"), 5, CPU)
+    torch.manual_seed(0)
+    other = audit.Rgb(Decoder(5, 4))
+    with pytest.raises(ValueError, match=r"latents of 5 and 5, images of \(3, 48, 48\) and \(3, 32, 32\)"):
+        audit.require_alike(whole, other)
+
+
 def test_a_callable_and_the_kits_own_file_are_generators_too(tmp_path):
     assert audit.load(f"{__name__}:large", 5, CPU)(latents(2, 5, 0)).shape == (2, 3, 48, 48)
     torch.manual_seed(0)
@@ -100,11 +130,17 @@ def test_a_callable_and_the_kits_own_file_are_generators_too(tmp_path):
 
 @pytest.mark.parametrize(
     ("place", "latent_dim", "words"),
-    [("missing.pt", 5, "does not exist"), ("before.pt", 1, "--latent-dim"), ("labels.csv", 5, "not TorchScript")],
+    [
+        ("missing.pt", 5, "does not exist"),
+        ("lib.nowhere:model", 5, "no callable"),
+        ("lib.audit:nothing", 5, "no callable"),
+        ("before.pt", 1, "--latent-dim"),
+        ("labels.csv", 5, "not TorchScript"),
+    ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(files, place, latent_dim, words):
     with pytest.raises((ValueError, FileNotFoundError), match=words):
-        audit.load(str(files / place), latent_dim, CPU)
+        audit.load(place if ":" in place else str(files / place), latent_dim, CPU)
 
 
 def test_images_out_of_range_are_refused():

@@ -101,5 +101,6 @@ def test_each_notebook_runs_by_itself_and_writes_what_the_pipeline_expects(path,
         "09_search": {"trials-search.csv"},
         "10_least": set(),
         "07_report": {"metrics.csv", "attacks.csv", "costs.csv", "headline.md", "before-after.png", "report.html"},
+        "08_audit": {"audit.html", "audit.json"},
     }[path.stem]
     assert expected <= written

@@ -92,6 +92,15 @@ def test_a_wrong_parameter_stops_before_a_kernel_starts(results, monkeypatch, ca
     assert not results.exists()
 
 
+def test_a_path_among_the_parameters_makes_no_folder():
+    assert pipeline.tag("08_audit", {"ORIGINAL": "../mine/before.pt", "SEED": 1}) == "08_audit-..-mine-before.pt-seed1"
+
+
+def test_an_unknown_direction_is_refused(capsys):
+    assert main(["run", "03_direction", "-p", "DIRECTION", "up"]) == 1
+    assert "direction 'up' is unknown: choose one of mean difference, LDA" in capsys.readouterr().err
+
+
 def test_a_failing_notebook_gives_its_own_sentence_and_no_file(results, capsys):
     code = main(["run", "03_direction", "-p", "LABELS", "nowhere.csv", "-p", "N_LABELS", "100"])
     assert code == 1
