@@ -14,7 +14,7 @@ from lib.models import Decoder, Generator, sample
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("FEATURE_UNLEARNING_RESULTS", tempfile.mkdtemp(prefix="results-"))
-    os.environ.update(TQDM_DISABLE="1", CUDA_VISIBLE_DEVICES="")
+    os.environ.update(TQDM_DISABLE="1", CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
     torch.set_num_threads(1)
 
 
