@@ -12,15 +12,14 @@ from lib.evaluation import Bench, Seen, see
 from lib.methods import Method, Task
 from lib.models import sample
 
-RATES = (3e-5, 3e-3)  # the range of learning rates, searched on a logarithmic scale
-FACTORS = (0.1, 10.0)  # that of strengths, as multiples of a method's scale
+FACTORS = (0.1, 10.0)  # the range of rates and strengths, as multiples of a method's pace and scale, on a logarithmic scale
 
 
 def trials(method: Method, n: int) -> list[tuple[float, float]]:
-    """The first n (rate, strength) to try: points of a Halton sequence, the same for every method but for its scale."""
+    """The first n (rate, strength) to try: points of a Halton sequence, the same for each but for pace and scale."""
     points = qmc.Halton(2, scramble=False).random(n + 1)[1:]  # the first is the corner of the square
-    low, high = np.log([RATES[0], FACTORS[0]]), np.log([RATES[1], FACTORS[1]])
-    pairs = np.exp(low + points * (high - low)) * [1, method.scale]
+    low, high = np.log(FACTORS)
+    pairs = np.exp(low + points * (high - low)) * [method.pace, method.scale]
     return [(float(f"{rate:.2g}"), float(f"{strength:.2g}")) for rate, strength in pairs]
 
 

@@ -12,12 +12,14 @@ from lib.pipeline import load_profile
 from lib.runs import ROOT, read_rows
 
 
-def test_all_methods_are_tried_at_the_same_points_but_for_their_scale():
+def test_all_methods_are_tried_at_the_same_points_but_for_their_pace_and_scale():
     one, ten = (search.trials(Method(None, scale), 6) for scale in (1.0, 10.0))
     assert [rate for rate, _ in one] == [rate for rate, _ in ten]
+    slow = search.trials(Method(None, pace=3e-6), 6)
+    assert [rate for rate, _ in slow] == pytest.approx([rate / 100 for rate, _ in one], rel=0.02)
     for (_, strength), (_, larger) in zip(one, ten, strict=True):
         assert larger == pytest.approx(10 * strength, rel=0.02)
-    assert all(search.RATES[0] <= rate <= search.RATES[1] for rate, _ in one)
+    assert all(3e-5 <= rate <= 3e-3 for rate, _ in one)
     assert search.trials(Method(None), 3) == one[:3]
 
 
