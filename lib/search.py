@@ -24,9 +24,10 @@ def trials(method: Method, n: int) -> list[tuple[float, float]]:
 
 
 def score(left: float, nearer: float, changed: float) -> float:
-    """What a trial is chosen by, the lower the better, 1 for the original: share of the feature left + relative change of
-    the distance to feature-free images + change of feature-free latents as a share of that between unrelated images."""
-    return left + nearer + changed
+    """What a trial is chosen by, the lower the better, 1 for the original: the worst of the share of the feature left,
+    the relative growth of the distance to feature-free images, and the change of images that never had the feature as a
+    share of that between unrelated ones. No gain on one makes up for a loss on another."""
+    return max(left, nearer, changed)
 
 
 def tried(task: Task, method: Method, z: Tensor, before: Seen, reference: np.ndarray, bench: Bench) -> dict:

@@ -45,7 +45,7 @@ METHODS = {
     "exact": Method(exact.unlearn, 3.0, 3.0),
     "conditional": Method(conditional.unlearn, 3.0, 3.0),
     "anchored": Method(amnesia.unlearn_anchored),
-    "least": Method(least.unlearn, 0.01, 0.036, 5.3e-4),
+    "least": Method(least.unlearn, 0.01, 0.0028, 1.7e-4),
     "sham": Method(sham.unlearn, 3.0, 3.0),
     "fine-tune": Method(finetune.unlearn, pace=SLOW),
     "ascent": Method(ascent.unlearn, pace=SLOW),
