@@ -40,13 +40,20 @@ def starts_showing(generator: nn.Module, n: int, seed: int | list[int], shows: C
 
     shows: images (N, C, H, W) -> bool (N,). Raises ValueError if none does.
     """
+    found = first_showing(generator, start_latents(generator, 500 + 50 * n, seed), n, shows)
+    if not len(found):
+        raise ValueError(f"none of {500 + 50 * n} start latents shows the feature: there is nothing to recover.")
+    return found
+
+
+def first_showing(generator: nn.Module, z: Tensor, n: int, shows: Callable[[Tensor], np.ndarray]) -> Tensor:
+    """The first n of the latents z (N, d) whose images show the feature, or fewer; ``shows`` as in ``starts_showing``. No
+    more images are made than it takes."""
     found: list[Tensor] = []
-    for z in start_latents(generator, 500 + 50 * n, seed).split(50):
-        found.append(z[torch.from_numpy(shows(sample(generator, z)))])
+    for part in z.split(50):
+        found.append(part[torch.from_numpy(shows(sample(generator, part)))])
         if sum(map(len, found)) >= n:
             break
-    if not any(map(len, found)):
-        raise ValueError(f"none of {500 + 50 * n} start latents shows the feature: there is nothing to recover.")
     return torch.cat(found)[:n]
 
 

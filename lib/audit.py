@@ -29,14 +29,13 @@ from torch import Tensor, nn
 from lib import metrics, plots, tampering
 from lib.attacks import amplify, latent_search, start_latents
 from lib.by_eye import VIEWS, cross_validated, fit_eye_judge, views
-from lib.files import replacing
+from lib.files import digest, replacing, write_json
 from lib.judges import read
 from lib.labels import read_labels
 from lib.latent import latents, prior, stream, target_vector
 from lib.lite0 import Lite0, load_lite0
 from lib.metrics import Errors
 from lib.models import GENERATORS, load_generator, sample
-from lib.pipeline import digest, write_json
 from lib.report import html_page
 from lib.train import resolve_device
 from lib.weights import header

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.evaluation import row
-from lib.latent import angle_cosine, expected_left, projection, target_vector
+from lib.latent import angle_cosine, expected_left, halves, projection, target_vector
 
 
 def mean_difference(z: Tensor, has_feature: Tensor) -> Tensor:
@@ -126,11 +126,6 @@ def agreement(known: Known, seed: int) -> dict[str, float]:
         for rows, some in zip(halves(len(known.z), seed), halves(len(known.slopes), seed), strict=True)
     )
     return {name: angle_cosine(first[name], second[name]) for name in first}
-
-
-def halves(n: int, seed: int) -> tuple[Tensor, ...]:
-    """The numbers 0 .. n - 1 in two random halves."""
-    return torch.from_numpy(np.random.default_rng(seed).permutation(n)).tensor_split([n // 2])
 
 
 def compare(known: Known, held_z: Tensor, held_labels: Tensor, leanings: Tensor, seed: int) -> dict[str, list[dict]]:

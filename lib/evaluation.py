@@ -17,10 +17,10 @@ from lib.attacks import sampling_success
 from lib.data import Table
 from lib.domains import DOMAINS, Domain, attributes, codes, shares
 from lib.features import FEATURES, rule
+from lib.files import digest
 from lib.judges import Reading, load_judge, read
 from lib.lite0 import Lite0
 from lib.metrics import Errors, Interval
-from lib.pipeline import digest
 from lib.runs import find
 from lib.tampering import relative_speed, steps_to
 

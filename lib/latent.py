@@ -193,9 +193,12 @@ def angle_cosine(a: Tensor, b: Tensor) -> float:
 
 def split_half_cosine(z: Tensor, has_feature: Tensor, seed: int, leading: int | None = None) -> float:
     """Cosine between the target vectors of two random halves of the labelled samples: 1 without label noise."""
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(z)))
-    first, second = order[: len(z) // 2], order[len(z) // 2 :]
-    return angle_cosine(*(target_vector(z[half], has_feature[half], leading) for half in (first, second)))
+    return angle_cosine(*(target_vector(z[half], has_feature[half], leading) for half in halves(len(z), seed)))
+
+
+def halves(n: int, seed: int) -> tuple[Tensor, ...]:
+    """The numbers 0 .. n - 1 in two random halves."""
+    return torch.from_numpy(np.random.default_rng(seed).permutation(n)).tensor_split([n // 2])
 
 
 def random_vector(dim: int, norm: float, seed: int) -> Tensor:

@@ -26,7 +26,7 @@ import numpy as np
 import yaml
 from jsonschema import Draft202012Validator
 
-from lib.files import replacing
+from lib.files import digest, replacing, write_json
 from lib.runs import ROOT, SHIPPED, cores, results_root
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -241,18 +241,6 @@ def commit() -> str:
         "status", "--porcelain", "--untracked-files=no", "--", "lib", "notebooks", "profiles", "Snakefile", "data"
     )
     return (git("rev-parse", "HEAD") or "unknown") + ("-dirty" if changed else "")
-
-
-def digest(path: Path) -> dict[str, object]:
-    """sha256 and size of a file."""
-    data = path.read_bytes()
-    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-
-
-def write_json(path: Path, value: object) -> None:
-    """Write JSON under a temporary name first."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def manifest(profile: str) -> None:

@@ -187,9 +187,9 @@ def named_points(points: dict[str, dict[str, tuple[float, float, float]]], xlabe
         for name, position in zip(named, zip(x, y, strict=True), strict=True):
             axis.annotate(name, position, xytext=(4, 3), textcoords="offset points", fontsize=7)
         axis.set(title=chain, xlabel=xlabel, xscale="log", yscale="log")
-        for line in (axis.xaxis, axis.yaxis):
+        for line, values in ((axis.xaxis, x), (axis.yaxis, y)):
             line.set_major_formatter("{x:g}")
-        axis.yaxis.set_minor_formatter("{x:.3g}")
+            line.set_minor_formatter("{x:.4g}" if values.max() < 10 * values.min() else "")
         axis.title.set_fontsize(9)
     axes[0][0].set_ylabel(ylabel)
     figure.colorbar(drawn, ax=axes[0].tolist(), label=colour)

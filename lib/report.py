@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lib import plots
+from lib.attacks import first_showing
 from lib.card import card
 from lib.domains import DOMAINS
 from lib.evaluation import load_bench, see
@@ -70,12 +71,8 @@ def latents_with(*cell: str | int, count: int, device: torch.device) -> Tensor:
     """
     profile, dataset, model, seed, feature = cell
     original = load_generator(find(*cell[:4], "generator.safetensors"), model, device)
-    bench, found = load_bench(profile, dataset, feature, device), []
-    for z in prior(original, 1000, stream(seed, "show")).split(50):
-        found.append(z[torch.from_numpy(see(sample(original, z), bench).exact)])
-        if sum(map(len, found)) >= count:
-            break
-    return torch.cat(found)[:count]
+    bench, z = load_bench(profile, dataset, feature, device), prior(original, 1000, stream(seed, "show"))
+    return first_showing(original, z, count, lambda images: see(images, bench).exact)
 
 
 def before_after(*cell: str | int, z: Tensor, device: torch.device) -> dict[str, Tensor]:
@@ -240,14 +237,19 @@ def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
         temporary.write_text(table.to_markdown(index=False, floatfmt=".4g", disable_numparse=name == "headline") + "\n")
 
 
-def removal_quality(metrics: pd.DataFrame) -> Figure:
-    """Each method's ratio against its distance to feature-free real images, one panel a chain of one data set."""
+def removal_and_distance(metrics: pd.DataFrame) -> pd.DataFrame:
+    """One line a chain and method of one data set: its ratio in per cent and its distance to feature-free images."""
     compared = metrics[metrics.method.isin(METHOD_ORDER)]  # a floor may come from fewer images, under a name of its own
     free = next(name for name in matching(compared, "FD-") if name.endswith("to feature-free"))
     table = wide(compared, ["ratio exact", free])
+    return table.assign(ratio=100 * table["ratio exact"], distance=table[free])
+
+
+def removal_quality(metrics: pd.DataFrame) -> Figure:
+    """Each method's ratio against its distance to feature-free real images, one panel a chain of one data set."""
     points = {
-        " ".join(chain): {row.method: (100 * row["ratio exact"], row[free]) for _, row in part.iterrows()}
-        for chain, part in table.groupby(["model", "feature"], sort=False)
+        " ".join(chain): {row.method: (row.ratio, row.distance) for row in part.itertuples()}
+        for chain, part in removal_and_distance(metrics).groupby(["model", "feature"], sort=False)
     }
     return plots.scatter(points, "ratio, exact judge (%)", "distance to feature-free images")
 
@@ -255,20 +257,17 @@ def removal_quality(metrics: pd.DataFrame) -> Figure:
 def three_axes(metrics: pd.DataFrame, attacks: pd.DataFrame) -> Figure:
     """Removal, quality and robustness at once, one panel a chain of one data set: ratio, distance to feature-free images,
     and as colour the success of the latent search at the middle radius. Methods that were not attacked stay empty."""
-    compared = metrics[metrics.method.isin(METHOD_ORDER)]
-    free = next(name for name in matching(compared, "FD-") if name.endswith("to feature-free"))
-    table = wide(compared, ["ratio exact", free])
-    success, budget = at_middle_radius(attacks)
-    means = success.groupby([*CHAIN, "method"]).value.mean()
+    searched, radius = at_middle_radius(attacks)
+    success = 100 * searched.groupby(["model", "feature", "method"]).value.mean()
     points = {
-        " ".join(chain[1:]): {
-            row.method: (100 * row["ratio exact"], row[free], 100 * means.get((*chain, row.method), float("nan")))
-            for _, row in part.iterrows()
+        " ".join(chain): {
+            row.method: (row.ratio, row.distance, success.get((*chain, row.method), float("nan")))
+            for row in part.itertuples()
         }
-        for chain, part in table.groupby(CHAIN, sort=False)
+        for chain, part in removal_and_distance(metrics).groupby(["model", "feature"], sort=False)
     }
     return plots.named_points(
-        points, "ratio, exact judge (%)", "distance to feature-free images", f"success of the search, {budget} (%)"
+        points, "ratio, exact judge (%)", "distance to feature-free images", f"success of the search, {radius} (%)"
     )
 
 

@@ -23,11 +23,11 @@ def trials(method: Method, n: int) -> list[tuple[float, float]]:
     return [(float(f"{rate:.2g}"), float(f"{strength:.2g}")) for rate, strength in pairs]
 
 
-def score(left: float, nearer: float, changed: float) -> float:
+def score(left: float, further: float, changed: float) -> float:
     """What a trial is chosen by, the lower the better, 1 for the original: the worst of the share of the feature left,
     the relative growth of the distance to feature-free images, and the change of images that never had the feature as a
     share of that between unrelated ones. No gain on one makes up for a loss on another."""
-    return max(left, nearer, changed)
+    return max(left, further, changed)
 
 
 def tried(task: Task, method: Method, z: Tensor, before: Seen, reference: np.ndarray, bench: Bench) -> dict:

@@ -6,10 +6,8 @@ import tempfile
 import pytest
 import torch
 
-from lib.evaluation import load_bench, see
-from lib.latent import latents, prior
-from lib.methods.task import load_task
-from lib.models import Decoder, Generator, sample
+from lib.latent import latents
+from lib.models import Decoder, Generator
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,15 +39,3 @@ def generator(request):
 def z():
     """Sixty-four latents of eight."""
     return latents(64, 8, 0)
-
-
-@pytest.fixture
-def mnist_task():
-    """The shipped GAN of digits, to unlearn thick strokes in no time, with what a method of it is scored by."""
-    cell, device = ("smoke", "mnist", "gan", 0, "thick"), torch.device("cpu")
-    bench = load_bench("smoke", "mnist", "thick", device)
-    task = load_task(*cell, bench, 2, 8, device)
-    z = prior(task.original, 300, 5)
-    before = see(sample(task.original, z), bench)
-    reference = before.reading.features[~before.exact][:200]
-    return task, z, before, reference, bench

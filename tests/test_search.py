@@ -5,11 +5,28 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from lib import report, search
+from lib.evaluation import load_bench, see
+from lib.latent import prior
 from lib.methods import METHODS, Method
+from lib.methods.task import load_task
+from lib.models import sample
 from lib.pipeline import load_profile
 from lib.runs import ROOT, read_rows
+
+
+@pytest.fixture
+def mnist_task():
+    """The shipped GAN of digits, to unlearn thick strokes in no time, with what a method of it is scored by."""
+    cell, device = ("smoke", "mnist", "gan", 0, "thick"), torch.device("cpu")
+    bench = load_bench("smoke", "mnist", "thick", device)
+    task = load_task(*cell, bench, 2, 8, device)
+    z = prior(task.original, 300, 5)
+    before = see(sample(task.original, z), bench)
+    reference = before.reading.features[~before.exact][:200]
+    return task, z, before, reference, bench
 
 
 def test_all_methods_are_tried_at_the_same_points_but_for_their_pace_and_scale():

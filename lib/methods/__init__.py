@@ -30,7 +30,7 @@ from lib.train import Curve
 
 class Method(NamedTuple):
     """unlearn: what it does; scale, pace: the strength and the learning rate around which ``lib.search`` looks; strength,
-    rate: its own weight and learning rate, for all but the paper's methods those of the best trial of the search."""
+    rate: its own weight and learning rate, for all but the paper's methods and the sham those of its best trial."""
 
     unlearn: Callable[[Task], tuple[nn.Module, Curve]]
     scale: float = 1.0

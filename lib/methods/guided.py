@@ -8,16 +8,15 @@ from torch import nn
 from torch.nn.functional import softplus
 
 from lib.methods.task import Task
-from lib.train import Curve, autocast
+from lib.train import Curve
 
 
 def unlearn(task: Task) -> tuple[nn.Module, Curve]:
     """``strength`` weighs softplus of judge A's logit, where the feature is, against reconstruction where it is not."""
 
     def loss(student: nn.Module, i: int) -> dict:
-        with autocast(task.device):
-            logit = task.score(task.made(student, task.forget(i)))
-        terms = {"judge": softplus(logit.float()).mean(), "recon": task.recon(student, task.retain(i))}
+        logit = task.logit(task.made(student, task.forget(i)))
+        terms = {"judge": softplus(logit).mean(), "recon": task.recon(student, task.retain(i))}
         return {"total": task.strength * terms["judge"] + terms["recon"], **terms}
 
     return task.tune(loss)

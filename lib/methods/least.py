@@ -18,7 +18,7 @@ from lib.attacks import latent_search
 from lib.latent import prior
 from lib.methods.task import Task
 from lib.metrics import l1
-from lib.train import Curve, autocast
+from lib.train import Curve
 
 SURE = 0.01  # share of the labelled latents with the feature that judge A may overlook
 MOVES = 4  # steps of an edit
@@ -32,8 +32,7 @@ RADIUS = 2.0  # of a search, in prior standard deviations
 
 def logit(task: Task, generator: nn.Module, z: Tensor) -> Tensor:
     """Judge A's logit for what the generator shows at z, (N,)."""
-    with autocast(task.device):
-        return task.score(generator(z)).float()
+    return task.logit(task.made(generator, z))
 
 
 def slope(task: Task, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,9 +121,8 @@ def unlearn(task: Task) -> tuple[nn.Module, Curve]:
             lessons.search(student, when[i])
         z, target, count = lessons.batch(i)
         made = task.made(student, z)
-        with autocast(task.device):
-            score = task.score(made[:count])
-        terms = {"taught": l1(made, target).mean(), "judge": softplus(score.float() - lessons.doubt).mean()}
+        doubts = softplus(task.logit(made[:count]) - lessons.doubt)
+        terms = {"taught": l1(made, target).mean(), "judge": doubts.mean()}
         return {"total": terms["taught"] + task.strength * terms["judge"], **terms}
 
     return replace(task, checkpoint=None).tune(loss)

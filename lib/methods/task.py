@@ -79,6 +79,11 @@ class Task:
             image = student(z)
         return image.float()
 
+    def logit(self, images: Tensor) -> Tensor:
+        """Judge A's logit for the feature in images (N, C, H, W), (N,), differentiable."""
+        with autocast(self.device):
+            return self.score(images).float()
+
     def unlikely(self, student: nn.Module, z: Tensor, i: int) -> Tensor:
         """How badly the student explains G0's images of z: the squared error summed over an image, mean over the batch.
 
