@@ -210,21 +210,44 @@ rule search:
         CELL_RUN + " -p METHOD {wildcards.method} --outputs {output}"
 
 
+rule needs:
+    input:
+        JUDGES,
+        f"{MODEL}/generator.safetensors",
+        gold,
+        f"{CELL}/direction.safetensors",
+        f"{CELL}/judge.json",
+    output:
+        f"{CELL}/needs-least.csv",
+    params:
+        **stage("11_needs"),
+    shell:
+        CELL_RUN + " --outputs {output}"
+
+
+NEEDED = [
+    CELL.format(dataset=dataset, model=model, seed=seed, feature=feature) + "/needs-least.csv"
+    for dataset in DATASETS
+    for model, feature in MATRIX["datasets"][dataset].get("needs", {}).items()
+    for seed in MATRIX["seeds"]
+]
 SEARCHED = [
     CELL.format(dataset=dataset, model=model, seed=MATRIX["seeds"][0], feature=feature) + f"/{method}/trials-search.csv"
     for dataset in DATASETS
     for model, feature in MATRIX["datasets"][dataset].get("search", {}).items()
     for method in methods_of(MATRIX, dataset)
 ]
+MORE = [kind for kind, files in (("trials", SEARCHED), ("needs", NEEDED)) if files]
 
 
 rule report:
     input:
         SEARCHED,
+        NEEDED,
         [f"{cell}/{file}" for cell in CELLS for file in ("metrics-evaluate.csv", "attacks-attack.csv")],
     output:
         # Updated, not made anew: the rows of data sets that are not run now stay.
-        *(update(f"{HOME}/{name}.csv") for name in ("metrics", "attacks", "costs", *(["trials"] if SEARCHED else []))),
+        *(update(f"{HOME}/{name}.csv") for name in ("metrics", "attacks", "costs", *MORE)),
         *(f"{HOME}/tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md")),
         *(f"{HOME}/figures/{dataset}/{name}.png" for dataset in DATASETS for name in FIGURES),
         f"{HOME}/report.html",

@@ -20,6 +20,7 @@ COLOURS = {
     "literal": "#d95f02",
     "exact": "#1b9e77",
     "conditional": "#66a61e",
+    "least": "#c51b7d",
     "gold retrain": "#2c6fbb",
     "mean difference": "#444444",
     "LDA": "#d95f02",
@@ -209,6 +210,22 @@ def panels(
     handles, names = axes[0][0].get_legend_handles_labels()
     figure.tight_layout()
     figure.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=6, fontsize=8, frameon=False)
+    return figure
+
+
+def measures(panels: dict[str, dict[str, tuple[list, list, list, list]]], xlabel: str) -> Figure:
+    """One panel a measure, one line a name with the band of its interval: measure -> name -> (x, y, low, high); x
+    logarithmic."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(3.2 * len(panels), 3), squeeze=False, layout="constrained")
+    for axis, (measure, series) in zip(axes[0], panels.items(), strict=True):
+        for name, (x, _, low, high) in series.items():
+            axis.fill_between(x, low, high, color=COLOURS.get(name), alpha=0.2, linewidth=0)
+        draw_lines(axis, {name: (x, y) for name, (x, y, _, _) in series.items()}, xlabel, measure)
+        ticks = sorted({x for xs, *_ in series.values() for x in xs})
+        axis.set(xscale="log", ylim=(0, None))
+        axis.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        axis.minorticks_off()
+    axes[0][0].legend(fontsize=8, frameon=False)
     return figure
 
 

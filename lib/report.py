@@ -18,26 +18,36 @@ from lib.latent import prior, stream
 from lib.methods import METHODS
 from lib.metrics import mean_interval
 from lib.models import at_full_size, load_generator, sample
-from lib.runs import ATTACKS, COSTS, METRICS, TRIALS, find, read_rows, write_rows
+from lib.runs import ATTACKS, COSTS, METRICS, NEEDS, TRIALS, find, read_rows, write_rows
 
 METHOD_ORDER = ("original", "oracle edit", "rejection", *METHODS, "gold retrain")
 CHAIN = ["dataset", "model", "feature"]
 FREE = "FD-.* to feature-free"
+NEEDED = {  # metric -> how the table of needs writes it, and times what
+    "ratio exact": (".2f", 100),
+    "ratio B corrected": (".2f", 100),
+    "precision": (".3f", 1),
+    "recall": (".3f", 1),
+    "preservation L1": (".4f", 1),
+    "search success": (".0f", 100),
+}
 FULL_SIZE = ("ratio exact, full size", "ratio B, full size")
 
 
 def gather(folder: Path, published: Path) -> list[str]:
-    """Join the rows of all stages under ``folder`` into metrics.csv, attacks.csv and costs.csv, in a fixed order.
+    """Join the rows of all stages under ``folder`` into metrics.csv, attacks.csv and costs.csv, in a fixed order, and into
+    trials.csv and needs.csv if there are any.
 
     A data set counts when one of its generators was both evaluated and attacked; the rows of others stay as they are in
-    these three files. A folder without any gets the published run's rows. Returns the data sets with rows of their own.
+    these files. A folder without any gets the published run's rows. Returns the data sets with rows of their own.
     """
     own = [
         name
         for name in DOMAINS
         if any((folder / name).rglob("metrics-evaluate.csv")) and any((folder / name).rglob("attacks-attack.csv"))
     ]
-    for kind, columns in (("metrics", METRICS), ("attacks", ATTACKS), ("costs", COSTS), ("trials", TRIALS)):
+    kinds = {"metrics": METRICS, "attacks": ATTACKS, "costs": COSTS, "trials": TRIALS, "needs": NEEDS}
+    for kind, columns in kinds.items():
         old = (folder if own else published) / f"{kind}.csv"
         kept = read_rows(old) if old.is_file() else []
         rows = []
@@ -45,7 +55,7 @@ def gather(folder: Path, published: Path) -> list[str]:
             parts = sorted((folder / name).rglob(f"{kind}-*.csv")) if name in own else []
             rows += [row for part in parts for row in read_rows(part)]
             rows += [row for row in kept if row["dataset"] == name and name not in own]
-        if rows or kind != "trials":
+        if rows or kind not in ("trials", "needs"):
             write_rows(folder / f"{kind}.csv", columns, rows)
     return own
 
@@ -147,12 +157,16 @@ def headline(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) 
     return ordered(table)
 
 
-def over_seeds(rows: pd.DataFrame, form: str, scale: float, own: bool) -> str:
-    """``scale`` times the value of one row, with its ``own`` interval if wanted; of several rows mean and interval."""
+def averaged(rows: pd.DataFrame, scale: float = 1) -> tuple[float, float, float]:
+    """``scale`` times the value of one row with its own interval; of several rows the mean and its 95 % t interval."""
     if len(rows) > 1:
-        value, low, high = mean_interval(scale * rows.value)
-    else:
-        value, low, high = (scale * rows[name].iloc[0] for name in ("value", "low", "high"))
+        return mean_interval(scale * rows.value)
+    return tuple(scale * rows[name].iloc[0] for name in ("value", "low", "high"))
+
+
+def over_seeds(rows: pd.DataFrame, form: str, scale: float, own: bool) -> str:
+    """What ``averaged`` gives, written; of one row its interval only if its ``own`` is wanted."""
+    value, low, high = averaged(rows, scale)
     return f"{value:{form}}" + (f" [{low:{form}}, {high:{form}}]" if own or len(rows) > 1 else "")
 
 
@@ -199,6 +213,38 @@ def best_trials(trials: pd.DataFrame) -> pd.DataFrame:
     best = table.loc[grouped.idxmin(), [*CHAIN, "method", *numbers]]
     worst = grouped.agg(["max", "size"]).rename(columns={"max": "worst score", "size": "trials"})
     return best.join(worst, on=[*CHAIN, "method"]).sort_values([*CHAIN, "score"], ignore_index=True)
+
+
+def needs_table(needs: pd.DataFrame) -> pd.DataFrame:
+    """One line a method, variant and number of labels: the mean over seeds and, of several, its 95 % t interval."""
+    keys = [*CHAIN, "method", "variant", "labels"]
+    lines = []
+    for key, part in needs.groupby(keys, sort=False):
+        line = dict(zip(keys, key, strict=True)) | {"seeds": part.seed.nunique()}
+        for metric, rows in part.groupby("metric", sort=False):
+            form, scale = NEEDED.get(metric, (".1f", 1))
+            line[f"{metric} (%)" if scale == 100 else metric] = over_seeds(rows, form, scale, own=False)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def label_curves(needs: pd.DataFrame) -> Figure:
+    """What labels bring, of one chain: ``averaged`` measures against the number of labels, a panel each, beside the gold
+    retrain's."""
+    counts = pd.to_numeric(needs.labels)[needs.variant.eq("from labels alone")]
+    panels = {}
+    for metric in ("ratio exact", "search success", "preservation L1"):
+        scale = NEEDED[metric][1]
+        rows, series = needs[needs.metric.eq(metric)], {}
+        for method, part in rows[rows.variant.eq("from labels alone")].groupby("method", sort=False):
+            found = {count: averaged(some, scale) for count, some in part.groupby(counts)}
+            series[method] = (list(found), *map(list, zip(*found.values(), strict=True)))
+        gold = rows[rows.method.eq("gold retrain")]
+        if len(gold):
+            ends = [counts.min(), counts.max()]
+            series["gold retrain"] = (ends, *([level] * 2 for level in averaged(gold, scale)))
+        panels[f"{metric} (%)" if scale == 100 else metric] = series
+    return plots.measures(panels, "labelled samples")
 
 
 def build_tables(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) -> dict[str, pd.DataFrame]:

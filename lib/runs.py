@@ -18,6 +18,7 @@ KEYS = ("dataset", "model", "feature", "method", "seed")
 METRICS = (*KEYS, "metric", "value", "low", "high", "n", "protocol")
 ATTACKS = (*METRICS, "attack", "budget", "judge")
 COSTS = (*KEYS, "stage", "seconds", "steps")
+NEEDS = (*METRICS, "variant", "labels")
 TRIALS = (*KEYS, "trial", "rate", "strength", "ratio", "distance", "preservation", "score", "seconds")
 
 # What a report consists of: results/<profile>/tables/<name>.csv|md, and figures/<dataset>/<name>.png.

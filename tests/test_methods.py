@@ -9,7 +9,7 @@ from torch import nn
 
 from lib.attacks import layer_outputs
 from lib.latent import Direction, latents, prior, projection, stream
-from lib.methods import METHODS, ablation, amnesia, least, negation, rewrite, surgery
+from lib.methods import METHODS, ablation, amnesia, exact, least, negation, rewrite, surgery
 from lib.methods.task import Task
 from lib.models import Discriminator, StyleGAN2, sample
 
@@ -189,7 +189,7 @@ def long(task):
 def test_lessons_doubt_all_but_the_lowest_positives_and_aim_as_far_below(long):
     lessons = least.Lessons(long)
     scores = lessons.read(long.original, long.labelled[0])
-    assert 0 < int((scores < lessons.doubt).sum()) <= least.SURE * len(scores) + 1
+    assert 0 < int((scores < lessons.doubt).sum()) <= least.Recipe().sure * len(scores) + 1
     assert lessons.doubt - lessons.goal == pytest.approx(float(scores.median()) - lessons.doubt, abs=1e-5)
     assert len(lessons.change[0]) + len(lessons.stay[0]) == 400 * 16 // least.REUSE
 
@@ -225,6 +225,29 @@ def test_a_search_of_the_student_finds_more_to_learn_and_of_a_perfect_one_nothin
     assert (lessons.read(long.original, lessons.found[0]) > doubted).all()
     lessons.search(long.original, 1)
     assert len(lessons.found[0]) == len(lessons.found[1]) > first
+
+
+def test_a_recipe_without_a_part_does_without_it(long):
+    linear = least.Lessons(long, least.Recipe(moves=0))
+    z, edit = linear.change[0], exact.edit(long.direction)
+    torch.testing.assert_close(linear.change[1], long.shown(edit(z)))
+    edge = least.Lessons(long, least.Recipe(margin=0.0))
+    assert edge.goal == edge.doubt == linear.doubt
+    assert least.Lessons(long, least.Recipe(change=8)).batch(0)[2] == 2
+    whole, fresh = least.Lessons(long), least.Lessons(long, least.Recipe(radius=0.0))
+    for lessons in (whole, fresh):
+        lessons.search(long.original, 0)
+    assert 0 < len(fresh.found[0]) < len(whole.found[0])
+    assert torch.equal(fresh.found[0], whole.found[0][: len(fresh.found[0])])
+
+
+def test_without_rounds_the_student_is_never_searched(task, monkeypatch):
+    searched = []
+    monkeypatch.setattr(least.Lessons, "search", lambda self, student, number: searched.append(number))
+    least.unlearn(replace(task, steps=10))
+    assert searched == [0, 1, 2, 3]
+    least.unlearn(replace(task, steps=10), least.Recipe(rounds=0))
+    assert searched == [0, 1, 2, 3]
 
 
 def test_least_edits_end_the_feature_that_judge_a_sees(long):

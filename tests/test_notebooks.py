@@ -100,6 +100,7 @@ def test_each_notebook_runs_by_itself_and_writes_what_the_pipeline_expects(path,
         "06_attack": {"attacks-attack.csv", "costs-attack.csv"},
         "09_search": {"trials-search.csv"},
         "10_least": set(),
+        "11_needs": {"needs-least.csv"},
         "07_report": {"metrics.csv", "attacks.csv", "costs.csv", "headline.md", "before-after.png", "report.html"},
         "08_audit": {"audit.html", "audit.json"},
     }[path.stem]

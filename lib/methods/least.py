@@ -8,7 +8,7 @@ that still show it, and those that a search in its latent space finds (Madry et 
 were.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +16,32 @@ from torch.nn.functional import softplus
 
 from lib.attacks import latent_search
 from lib.latent import prior
+from lib.methods import exact
 from lib.methods.task import Task
 from lib.metrics import l1
 from lib.train import Curve
 
-SURE = 0.01  # share of the labelled latents with the feature that judge A may overlook
-MOVES = 4  # steps of an edit
-STRIDE = 1.5  # longest step, in prior standard deviations
+STRIDE = 1.5  # longest step of an edit, in prior standard deviations
 REUSE = 6  # times that a latent of the pool is shown, on average
-CHANGE = 4  # one latent in so many has to change
-ROUNDS = 4  # times that the student is searched
 SEARCHED = 2  # batches that a search starts from
-RADIUS = 2.0  # of a search, in prior standard deviations
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the method is made of, for ``lib.needs`` to leave out one part at a time.
+
+    sure: share of the labelled latents with the feature that judge A may overlook. margin: how far an edit goes beyond
+    that, as a multiple of the way back to their median. moves: steps of an edit; 0 for the paper's linear edit. change:
+    one latent in so many has to change. rounds: times that the student is searched, and radius: how far, in prior standard
+    deviations; with a radius of 0 only fresh latents that still show the feature are found.
+    """
+
+    sure: float = 0.01
+    margin: float = 1.0
+    moves: int = 4
+    change: int = 4
+    rounds: int = 4
+    radius: float = 2.0
 
 
 def logit(task: Task, generator: nn.Module, z: Tensor) -> Tensor:
@@ -43,10 +57,10 @@ def slope(task: Task, z: Tensor) -> tuple[Tensor, Tensor]:
     return value.detach(), gradient
 
 
-def least_edit(task: Task, z: Tensor, goal: float) -> Tensor:
+def least_edit(task: Task, z: Tensor, goal: float, moves: int = Recipe.moves) -> Tensor:
     """ẑ (N, d): z moved to where judge A's logit of G0 is ``goal`` or less, each step to the boundary of the linearised
     logit, z - (logit - goal) ∇ / |∇|², at most STRIDE long; latents that are there already stay."""
-    for _ in range(MOVES):
+    for _ in range(moves):
         value, gradient = slope(task, z)
         norm = gradient.norm(dim=1).clamp(min=1e-6)
         z = z - (((value - goal) / norm).clamp(0, STRIDE) / norm)[:, None] * gradient
@@ -56,15 +70,15 @@ def least_edit(task: Task, z: Tensor, goal: float) -> Tensor:
 class Lessons:
     """Latents with the images they shall show: those that have to change, those found in the student, those that stay.
 
-    Judge A doubts what scores above ``doubt``, its logit for all but SURE of the labelled latents with the feature; an edit
+    Judge A doubts what scores above ``doubt``, its logit for all but few of the labelled latents with the feature; an edit
     goes to ``goal``, as far below that as their median lies above it.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(self, task: Task, recipe: Recipe = Recipe()) -> None:
+        self.task, self.recipe = task, recipe
         scores = self.read(task.original, task.labelled[0])
-        self.doubt = float(scores.quantile(SURE))
-        self.goal = 2 * self.doubt - float(scores.median())
+        self.doubt = float(scores.quantile(recipe.sure))
+        self.goal = self.doubt - recipe.margin * (float(scores.median()) - self.doubt)
         z = self.fresh(0, task.steps * task.batch // REUSE)
         doubtful = self.read(task.original, z) > self.doubt
         self.change, self.stay = self.taught(z[doubtful]), (z[~doubtful], self.images(z[~doubtful]))
@@ -83,17 +97,25 @@ class Lessons:
         """What G0 shows at z, (N, C, H, W)."""
         return torch.cat([self.task.shown(part) for part in z.split(500)])
 
+    def edit(self, z: Tensor) -> Tensor:
+        """ẑ (N, d): the least edit, or the paper's."""
+        if not self.recipe.moves:
+            return exact.edit(self.task.direction).to(self.task.device)(z)
+        return least_edit(self.task, z, self.goal, self.recipe.moves)
+
     def taught(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents z (N, d) with what G0 shows at their least edits."""
-        return z, torch.cat([self.task.shown(least_edit(self.task, part, self.goal)) for part in z.split(250)])
+        """Latents z (N, d) with what G0 shows at their edits."""
+        return z, torch.cat([self.task.shown(self.edit(part)) for part in z.split(250)])
 
     def search(self, student: nn.Module, number: int) -> None:
         """Add what brings the feature back: fresh latents that still show it, and those a search finds near the pool's."""
-        size = SEARCHED * self.task.batch // 2
-        pool = (self.change[0], self.stay[0])
-        starts = torch.cat([z[self.task.draw(len(z), size, number, 5 + k)] for k, z in enumerate(pool)])
-        found = latent_search(student, self.task.score, starts.cpu(), RADIUS, 4, 1, self.task.seed).to(self.task.device)
-        z = torch.cat([self.fresh(1 + number, len(pool[1]) // 4), found])
+        z = self.fresh(1 + number, len(self.stay[0]) // 4)
+        if self.recipe.radius:
+            size = SEARCHED * self.task.batch // 2
+            pool = enumerate((self.change[0], self.stay[0]))
+            starts = torch.cat([part[self.task.draw(len(part), size, number, 5 + k)] for k, part in pool]).cpu()
+            found = latent_search(student, self.task.score, starts, self.recipe.radius, 4, 1, self.task.seed)
+            z = torch.cat([z, found.to(self.task.device)])
         more = self.taught(z[self.read(student, z) > self.doubt])
         if len(more[0]):
             old = [] if self.found is self.change else [self.found]
@@ -101,20 +123,20 @@ class Lessons:
 
     def batch(self, i: int) -> tuple[Tensor, Tensor, int]:
         """Latents (batch, d), their target images, and how many of them, the first, have to change."""
-        count = self.task.batch // CHANGE
+        count = self.task.batch // self.recipe.change
         parts = ((self.change, count - count // 2), (self.found, count // 2), (self.stay, self.task.batch - count))
         drawn = [[t[self.task.draw(len(part[0]), size, i, k)] for t in part] for k, (part, size) in enumerate(parts)]
         z, target = (torch.cat(column) for column in zip(*drawn, strict=True))
         return z, target, count
 
 
-def unlearn(task: Task) -> tuple[nn.Module, Curve]:
+def unlearn(task: Task, recipe: Recipe = Recipe()) -> tuple[nn.Module, Curve]:
     """L = mean |g(z) - target|₁ + ``strength`` · softplus(judge A's logit - doubt) on the latents that have to change.
 
     Not resumable: the lessons are not in a checkpoint, and seconds are soon repeated.
     """
-    lessons = Lessons(task)
-    when = {round(task.steps * (k + 1) / (ROUNDS + 1)): k for k in range(ROUNDS)}
+    lessons = Lessons(task, recipe)
+    when = {round(task.steps * (k + 1) / (recipe.rounds + 1)): k for k in range(recipe.rounds)}
 
     def loss(student: nn.Module, i: int) -> dict:
         if i in when:

@@ -1,0 +1,121 @@
+"""What LEAST needs: how few labels do, and what each of its parts brings.
+
+Every variant is trained as the whole method is, on the same generator and latents, and measured alike. What attacks it and
+what counts see more than the variant does: judge A drives the latent search, whatever the variant learned from.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lib import evaluation, latent, metrics
+from lib.attacks import latent_search
+from lib.data import to_uint8
+from lib.evaluation import Bench, Seen, row, see
+from lib.judges import Judge, fit_judge
+from lib.latent import Direction, prior, stream
+from lib.methods import METHODS
+from lib.methods.least import Recipe, unlearn
+from lib.methods.task import Task
+from lib.metrics import Errors
+from lib.models import sample
+from lib.train import Curve
+
+PARTS = {
+    "whole": Recipe(),
+    "linear edits": Recipe(moves=0),
+    "edits of one step": Recipe(moves=1),
+    "edits to the boundary": Recipe(margin=0.0),
+    "one latent in eight changes": Recipe(change=8),
+    "no latent search": Recipe(radius=0.0),
+    "no rounds": Recipe(rounds=0),
+}
+SILENT = "judge A not in the loss"  # a part too, but one of the strength, not of the recipe
+JUDGE_STEPS, JUDGE_WIDTH = 300, 8  # of a judge that learns from labelled samples alone
+KEPT = ("ratio exact", "ratio B corrected", "precision", "recall")
+
+
+def without(task: Task, part: str) -> tuple[nn.Module, Curve]:
+    """LEAST without a part, ``PARTS`` or SILENT, or whole; rate and strength are the whole method's.
+
+    Raises ValueError for a part of another name.
+    """
+    if part not in (*PARTS, SILENT):
+        raise ValueError(f"part {part!r} is unknown: choose among {', '.join((*PARTS, SILENT))}.")
+    least = METHODS["least"]
+    strength = 0.0 if part == SILENT else least.strength
+    return unlearn(replace(task, rate=least.rate, strength=strength), PARTS.get(part, Recipe()))
+
+
+def whole_exact(task: Task) -> tuple[nn.Module, Curve]:
+    """The exact method as it is, to compare with."""
+    exact = METHODS["exact"]
+    return exact.unlearn(replace(task, rate=exact.rate, strength=exact.strength))
+
+
+def least_from(task: Task, count: int) -> tuple[nn.Module, Curve]:
+    """LEAST for somebody who labelled ``count`` samples and has nothing else: the judge is a CNN trained from scratch on
+    three quarters of these, so that the others tell what it may overlook. Raises ValueError where all are of one kind."""
+    labels = task.direction.labels[:count]
+    latent.require_both(labels)
+    z = prior(task.original, count, stream(task.seed, "label"))[: -(-3 * count // 4)]
+    score = judge_of(sample(task.original, z), labels[: len(z)], task.seed, task.device)
+    return without(replace(task, direction=replace(task.direction, labels=labels), score=score), "whole")
+
+
+def exact_from(task: Task, count: int, residual: float = 0.01) -> tuple[nn.Module, Curve]:
+    """The exact method from as many labels: half of them for the direction, half for the threshold, as in notebook 03.
+
+    Raises ValueError where they are of one kind, or show no threshold that leaves ``residual``.
+    """
+    z, labels = prior(task.original, count, stream(task.seed, "label")), task.direction.labels[:count]
+    (fit_z, held_z), (fit_labels, held_labels) = (t.tensor_split([count // 2]) for t in (z, labels))
+    vector = latent.target_vector(fit_z, fit_labels, getattr(task.original, "leading", None))
+    latent.require_both(held_labels)
+    calibrated = latent.calibrated_threshold(held_z, held_labels, vector, residual)
+    known = Direction(vector, latent.mean_threshold(fit_z, vector), calibrated, task.direction.others, labels)
+    return whole_exact(replace(task, direction=known))
+
+
+def judge_of(images: Tensor, labels: Tensor, seed: int, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """A differentiable judge, images (N, C, H, W) -> logits (N,), that has seen these images and their labels, bool (N,),
+    and nothing else."""
+    torch.manual_seed(seed)
+    judge = Judge(1, JUDGE_WIDTH, *images.shape[1:3])
+    fit_judge(judge, to_uint8(images), labels[:, None].float().numpy(), JUDGE_STEPS, seed, device, batch=64)
+    judge.requires_grad_(False)
+    return lambda images: judge(images)[:, 0]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What every variant is measured with: latents z (N, d), what the original shows there, features of feature-free
+    images, the bench, judge B's errors, and the latents that a search starts from, with its radius and iterations."""
+
+    z: Tensor
+    before: Seen
+    reference: np.ndarray
+    bench: Bench
+    errors: Errors
+    starts: Tensor
+    radius: float
+    iterations: int
+
+    def rows(self, generator: nn.Module, seed: int, prdc_n: int) -> list[dict]:
+        """Ratios, distance to feature-free images, precision and recall, preservation, and the success of the search."""
+        seen, free = see(sample(generator, self.z), self.bench), torch.from_numpy(~self.before.exact)
+        found = evaluation.removal_rows(seen, self.errors)
+        found += evaluation.quality_rows(seen, {"feature-free": self.reference}, prdc_n, self.bench)
+        kept = [r for r in found if r["metric"] in KEPT or r["metric"].startswith("FD-")]
+        changed = metrics.mean_interval(metrics.l1(self.before.images[free], seen.images[free]).numpy())
+        hit = latent_search(generator, self.bench.score_a, self.starts, self.radius, self.iterations, 1, seed)
+        shows = see(sample(generator, hit), self.bench).exact
+        budget = f"exact judge; within radius {self.radius:g}, {self.iterations} steps along judge A's gradient"
+        return [
+            *kept,
+            row("preservation L1", changed, int(free.sum()), "same latents, without the feature in G0"),
+            row("search success", metrics.wilson(int(shows.sum()), len(shows)), len(shows), budget),
+        ]
