@@ -9,15 +9,16 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lib import metrics
+from lib import attacks, metrics, tampering
 from lib.evaluation import load_bench, see
 from lib.latent import Direction, latents
-from lib.methods import exact
+from lib.methods import METHODS, exact
 from lib.models import GENERATORS, Discriminator, Encoder, load_generator, sample
 from lib.morphometry import measure
-from lib.report import read_table
+from lib.report import cost_table, read_table
 from lib.runs import ROOT, shipped
 from lib.train import autocast, fit_gan, fit_vae, resolve_device, unlearn
 
@@ -76,6 +77,7 @@ def main() -> None:
     before = trained[trained.stage.eq("pretrain")].set_index("model").seconds
     for row in trained[trained.stage.eq("unlearn")].itertuples():
         print(f"  {row.model} {row.feature} {row.method}: {row.seconds / before[row.model]:.1%}")
+    compare_methods()
     generator = load_generator(shipped("mnist", "gan", 0, "generator.safetensors"), "gan", device)
     bench = load_bench("bench", "mnist", "thick", device)
     z = latents(2000, generator.latent_dim, 0)
@@ -95,6 +97,39 @@ def main() -> None:
     }
     for name, work in costs.items():
         print(f"  {name}: {seconds_of(work) / unit:.2f}")
+    compare_attacks(generator, z[:200], made[:200], edits["gan"].vector, bench.score_a)
+
+
+def compare_methods() -> None:
+    """Print what every method took in the published comparison, next to the pre-training that its gold retrain repeats."""
+    costs = cost_table(read_table(ROOT / "results" / "methods" / "costs.csv"))
+    costs = costs[costs.stage.eq("unlearn")]
+    print("\ncost of each method over cost of pre-training anew (published comparison)")
+    for name in METHODS:
+        share = costs[costs.method.eq(name)]["share of the gold retrain"].mean()
+        print(f"  {name}: {share:.1%}")
+
+
+def compare_attacks(generator: nn.Module, z: Tensor, images: Tensor, vector: Tensor, score: Callable) -> None:
+    """Print what every attack costs, in times of sampling as many images as it starts from."""
+    few = images[:20]
+    labels = torch.arange(len(z)) % 2 == 0
+    device = next(generator.parameters()).device
+    costs = {
+        "latent search, 20 steps": lambda: attacks.latent_search(generator, score, z, 2.0, 20, 1, 0),
+        "amplification": lambda: sample(generator, attacks.amplify(z, vector, 2.0)),
+        "inversion, 30 steps": lambda: attacks.invert(generator, images, z, 30),
+        "universal offset, 30 steps": lambda: attacks.universal_offset(generator, few, z[:32], 2.0, 30),
+        "relearning, 10 steps": lambda: list(tampering.relearn(generator, few, z[:20], 10, 0, device)),
+        "weight noise": lambda: sample(tampering.noisy(generator, 0.1, 0), z),
+        "pruning": lambda: sample(tampering.pruned(generator, 0.3), z),
+        "rounding to 4 bits": lambda: sample(tampering.rounded(generator, 4), z),
+        "linear probes": lambda: [attacks.probe(x, labels) for x in attacks.layer_outputs(generator, z).values()],
+    }
+    unit = seconds_of(lambda: sample(generator, z))
+    print("\ncost of each attack, in times of sampling 200 images")
+    for name, work in costs.items():
+        print(f"  {name}: {seconds_of(work) / unit:.1f}")
 
 
 if __name__ == "__main__":

@@ -275,6 +275,15 @@ def build_tables(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFra
     }
 
 
+def tables_of(run: Path) -> dict[str, pd.DataFrame]:
+    """Every table of the rows in ``run`` (results/<profile>); those of trials and needs only where it has such rows."""
+    found = build_tables(*(read_table(run / f"{kind}.csv") for kind in ("metrics", "attacks", "costs")))
+    for kind, table_of in {"trials": best_trials, "needs": needs_table}.items():
+        if (run / f"{kind}.csv").is_file():
+            found[kind] = table_of(read_table(run / f"{kind}.csv"))
+    return found
+
+
 def write_table(folder: Path, name: str, table: pd.DataFrame) -> None:
     """Write ``<name>.csv`` and ``<name>.md``."""
     with replacing(folder / f"{name}.csv") as temporary:
