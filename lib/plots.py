@@ -34,11 +34,11 @@ OTHERS = ("#2c6fbb", "#d95f02", "#1b9e77", "#c51b7d", "#8c6bb1", "#b8860b")  # o
 KINDS = (("s", "--"), ("^", ":"), ("D", "-."))  # marker and line of these, a round of the colours each
 
 
-def looks(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Colour, marker and line of each name, no two alike up to eighteen names without a colour of their own."""
+def looks(names: Iterable[str]) -> dict[str, dict[str, str | None]]:
+    """Colour, marker and line of each name; where many have no colour of their own, no two of eighteen look alike."""
     plain = [name for name in names if name not in COLOURS]
-    found = {name: {"color": COLOURS[name], "marker": "o", "linestyle": "-"} for name in names if name in COLOURS}
-    for number, name in enumerate(plain):
+    found = {name: {"color": COLOURS.get(name), "marker": "o", "linestyle": "-"} for name in names}
+    for number, name in enumerate(plain if len(plain) > len(OTHERS) else []):
         marker, line = KINDS[number // len(OTHERS) % len(KINDS)]
         found[name] = {"color": OTHERS[number % len(OTHERS)], "marker": marker, "linestyle": line}
     return found
