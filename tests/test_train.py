@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from lib.data import to_float
 from lib.judges import Judge, fit_judge, read
@@ -246,14 +247,18 @@ def test_an_informed_encoder_makes_the_description_readable():
     assert readable(500.0) > readable(0.001) + 0.2
 
 
-def test_maps_are_what_the_three_convolutions_make():
+def test_a_judge_in_eval_mode_sees_what_its_layers_one_by_one_do():
     torch.manual_seed(0)
     judge = Judge(2, 4, channels=3, size=16)
     judge(torch.randn(64, 3, 16, 16))  # norms that have seen something
     judge.eval().requires_grad_(False)
-    images = torch.randn(5, 3, 16, 16)
+    images, layers = torch.randn(5, 3, 16, 16, requires_grad=True), list(judge.features)
     for found, end in zip(judge.maps(images), (4, 8, 12), strict=True):
-        torch.testing.assert_close(found, judge.features[:end](images))
+        torch.testing.assert_close(found, nn.Sequential(*layers[:end])(images))
+    logits = judge.head(nn.Sequential(*layers)(images))
+    torch.testing.assert_close(judge(images), logits)
+    slopes = [torch.autograd.grad(value.sum(), images)[0] for value in (judge(images), logits)]
+    torch.testing.assert_close(*slopes)
 
 
 def test_descriptions_of_all_images_are_those_of_each():
