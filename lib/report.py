@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -174,16 +175,19 @@ def headline(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) 
 
 
 def averaged(rows: pd.DataFrame, scale: float = 1) -> tuple[float, float, float]:
-    """``scale`` times the value of one row with its own interval; of several rows the mean and its 95 % t interval."""
-    if len(rows) > 1:
+    """``scale`` times the value of one row with its own interval; of several rows the mean and its 95 % t interval, which
+    is NaN where a value is infinite (steps that were never reached)."""
+    if len(rows) > 1 and np.isfinite(rows.value).all():
         return mean_interval(scale * rows.value)
+    if len(rows) > 1:
+        return scale * rows.value.mean(), float("nan"), float("nan")
     return tuple(scale * rows[name].iloc[0] for name in ("value", "low", "high"))
 
 
 def over_seeds(rows: pd.DataFrame, form: str, scale: float, own: bool) -> str:
     """What ``averaged`` gives, written; of one row its interval only if its ``own`` is wanted."""
     value, low, high = averaged(rows, scale)
-    return f"{value:{form}}" + (f" [{low:{form}}, {high:{form}}]" if own or len(rows) > 1 else "")
+    return f"{value:{form}}" + (f" [{low:{form}}, {high:{form}}]" if own or len(rows) > 1 and low == low else "")
 
 
 def trained_as(dataset: str, model: str, feature: str, method: str, seed: str) -> tuple:

@@ -21,6 +21,7 @@ def test_one_seed_shows_its_own_interval_and_several_their_mean():
     half = 4.3027 / np.sqrt(3)
     expected = f"2.00 [{2 - half:.2f}, {2 + half:.2f}]"
     assert report.over_seeds(rows([1.0, 2.0, 3.0]), ".2f", 1, own=False) == expected
+    assert report.over_seeds(rows([2.0, np.inf]), ".0f", 1, own=False) == "inf"
 
 
 def test_a_cost_is_shared_out_by_pretraining_and_by_the_gold_retrain():
