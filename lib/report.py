@@ -187,7 +187,7 @@ def averaged(rows: pd.DataFrame, scale: float = 1) -> tuple[float, float, float]
 def over_seeds(rows: pd.DataFrame, form: str, scale: float, own: bool) -> str:
     """What ``averaged`` gives, written; of one row its interval only if its ``own`` is wanted."""
     value, low, high = averaged(rows, scale)
-    return f"{value:{form}}" + (f" [{low:{form}}, {high:{form}}]" if own or len(rows) > 1 and low == low else "")
+    return f"{value:{form}}" + (f" [{low:{form}}, {high:{form}}]" if own or (len(rows) > 1 and not np.isnan(low)) else "")
 
 
 def trained_as(dataset: str, model: str, feature: str, method: str, seed: str) -> tuple:
