@@ -12,12 +12,35 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, cross_entropy, max_pool2d
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lib.data import check_images, to_float
 from lib.metrics import Errors
 from lib.train import Curve, autocast, run_steps, set_rate
 from lib.weights import load_module, save_module
+
+
+class Features(nn.Sequential):
+    """Three blocks of convolution, norm, ReLU and pooling, then a dense layer and ReLU.
+
+    In eval mode each norm is folded into its convolution and pooling comes before ReLU: the same numbers, sooner, for all
+    the losses, attacks and counts that ask a judge.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.training:
+            return super().forward(images)
+        return self[14](self[13](self.maps(images)[-1].flatten(1)))
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """What each block makes of the images, in eval mode."""
+        found = []
+        for conv, norm in ((self[0], self[1]), (self[4], self[5]), (self[8], self[9])):
+            seen = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+            images = max_pool2d(conv2d(images, *fuse_conv_bn_weights(conv.weight, None, *seen), padding=1), 2).relu()
+            found.append(images)
+        return found
 
 
 class Judge(nn.Module):
@@ -33,7 +56,7 @@ class Judge(nn.Module):
             conv = nn.Conv2d(n_in, n_out, 3, padding=1, bias=False)
             return [conv, nn.BatchNorm2d(n_out), nn.ReLU(), nn.MaxPool2d(2)]
 
-        self.features = nn.Sequential(
+        self.features = Features(
             *block(channels, width),  # 32x32 => 16x16
             *block(width, 2 * width),  # 16x16 => 8x8
             *block(2 * width, 4 * width),  # 8x8 => 4x4
@@ -52,12 +75,9 @@ class Judge(nn.Module):
         return [features, (self.head(features) / 4).tanh()]
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """What the three convolutions make of the images, each (N, width 2^k, size / 2^(k+1), size / 2^(k+1))."""
-        found = []
-        for block in (self.features[:4], self.features[4:8], self.features[8:12]):
-            images = block(images)
-            found.append(images)
-        return found
+        """What the three convolutions make of the images, each (N, width 2^k, size / 2^(k+1), size / 2^(k+1)), in eval
+        mode."""
+        return self.features.maps(images)
 
 
 def shifted(images: Tensor, rng: np.random.Generator, pixels: int = 2) -> Tensor:

@@ -335,11 +335,12 @@ def publish(profile: str, datasets: list[str]) -> None:
 
 
 def is_headline(stem: str, settings: dict, dataset: str) -> bool:
-    """Whether an executed notebook belongs to one of the data set's headline chains, or to all."""
+    """Whether an executed notebook belongs to one of the data set's headline chains, or is that of its data; the report's
+    would only repeat tables and figures."""
     chains = [f"-{model}-seed{settings['seeds'][0]}" for model in settings["datasets"][dataset]["headline"]]
     features = settings["datasets"][dataset]["headline"].values()
     whole = [f"{chain}-{feature}" for chain, feature in zip(chains, features, strict=True)]
-    return stem.startswith(("01", "07")) or stem.endswith(tuple(chains)) or any(chain in stem for chain in whole)
+    return stem.startswith("01") or stem.endswith(tuple(chains)) or any(chain in stem for chain in whole)
 
 
 def excerpt(made: Path) -> str:

@@ -1,5 +1,6 @@
 """Figures. Each function draws one and returns it; images are float (N, C, H, W) in [-1, 1], drawn black on white."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -29,6 +30,18 @@ COLOURS = {
     "joint": "#8c6bb1",
     "gradient": "#b8860b",
 }
+OTHERS = ("#2c6fbb", "#d95f02", "#1b9e77", "#c51b7d", "#8c6bb1", "#b8860b")  # of names without a colour of their own
+KINDS = (("s", "--"), ("^", ":"), ("D", "-."))  # marker and line of these, a round of the colours each
+
+
+def looks(names: Iterable[str]) -> dict[str, dict[str, str | None]]:
+    """Colour, marker and line of each name; where many have no colour of their own, no two of eighteen look alike."""
+    plain = [name for name in names if name not in COLOURS]
+    found = {name: {"color": COLOURS.get(name), "marker": "o", "linestyle": "-"} for name in names}
+    for number, name in enumerate(plain if len(plain) > len(OTHERS) else []):
+        marker, line = KINDS[number // len(OTHERS) % len(KINDS)]
+        found[name] = {"color": OTHERS[number % len(OTHERS)], "marker": marker, "linestyle": line}
+    return found
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -141,8 +154,11 @@ def lines(
 
 def draw_lines(axis: Axes, series: dict[str, tuple[list, list]], xlabel: str, ylabel: str, title: str = "") -> None:
     """The lines of ``series`` on an axis."""
+    look = looks(series)
     for name, (x, y) in series.items():
-        axis.plot(x, y, marker="o" if len(x) < 20 else None, markersize=4, label=name, color=COLOURS.get(name))
+        (line,) = axis.plot(x, y, markersize=4, label=name, **look[name])
+        if len(x) >= 20:
+            line.set_marker("")
     axis.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axis.title.set_fontsize(9)
 
@@ -161,12 +177,26 @@ def bars(groups: dict[str, np.ndarray], labels: list[str], xlabel: str, ylabel: 
     return figure
 
 
+def panel_size(panels: dict[str, dict]) -> tuple[float, float]:
+    """Inches of a row of panels: wider ones where many names share one."""
+    many = max(map(len, panels.values())) > 10
+    return (5.5 if many else 2.9) * len(panels), 4.2 if many else 3
+
+
+def named_size(panels: dict[str, dict]) -> tuple[float, float]:
+    """Inches of a row of panels whose points bear names."""
+    many = max(map(len, panels.values())) > 10
+    return (8.5 if many else 5.2) * len(panels), 6.5 if many else 4.4
+
+
 def scatter(points: dict[str, dict[str, tuple[float, float]]], xlabel: str, ylabel: str) -> Figure:
     """Panels (chain -> method -> (x, y)), one point a method: quality against removal."""
-    figure, axes = plt.subplots(1, len(points), figsize=(2.9 * len(points), 3), sharey=False, squeeze=False)
+    figure, axes = plt.subplots(1, len(points), figsize=panel_size(points), sharey=False, squeeze=False)
     for axis, (chain, methods) in zip(axes[0], points.items(), strict=True):
+        look = looks(methods)
         for name, (x, y) in methods.items():
-            axis.scatter(x, y, color=COLOURS.get(name), label=name, s=36, clip_on=False, zorder=3)
+            marked = {"color": look[name]["color"], "marker": look[name]["marker"]}
+            axis.scatter(x, y, **marked, label=name, s=36, clip_on=False, zorder=3)
         axis.set(title=chain, xlabel=xlabel, xlim=(0, None), ylim=(0, None))
         axis.title.set_fontsize(9)
     axes[0][0].set_ylabel(ylabel)
@@ -179,15 +209,18 @@ def scatter(points: dict[str, dict[str, tuple[float, float]]], xlabel: str, ylab
 def named_points(points: dict[str, dict[str, tuple[float, float, float]]], xlabel: str, ylabel: str, colour: str) -> Figure:
     """Panels (chain -> name -> (x, y, 0..100)), each point with its name and, unless that is NaN, its colour; both axes
     logarithmic, zeros at half of the smallest other value."""
-    figure, axes = plt.subplots(1, len(points), figsize=(5.2 * len(points), 4.4), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(1, len(points), figsize=named_size(points), squeeze=False, layout="constrained")
     for axis, (chain, named) in zip(axes[0], points.items(), strict=True):
         x, y, c = (np.array(column, dtype=float) for column in zip(*named.values(), strict=True))
         x = np.maximum(x, 0.5 * x[x > 0].min())
         axis.scatter(x, y, facecolor="none", edgecolor="#999999", s=40)
         drawn = axis.scatter(x, y, c=c, vmin=0, vmax=100, cmap="viridis_r", s=40, zorder=3)
-        for name, position in zip(named, zip(x, y, strict=True), strict=True):
-            axis.annotate(name, position, xytext=(4, 3), textcoords="offset points", fontsize=7)
         axis.set(title=chain, xlabel=xlabel, xscale="log", yscale="log")
+        for names, position in together(named, x, y):
+            next_to_it = (x > 1.05 * position[0]) & (x < 2.5 * position[0]) & (abs(np.log(y / position[1])) < 0.02)
+            side = {"ha": "right", "xytext": (-5, 0)} if next_to_it.any() else {"ha": "left", "xytext": (5, 0)}
+            axis.annotate(", ".join(names), position, textcoords="offset points", fontsize=7, va="center", **side)
+        axis.margins(x=0.2)
         for line, values in ((axis.xaxis, x), (axis.yaxis, y)):
             line.set_major_formatter("{x:g}")
             line.set_minor_formatter("{x:.4g}" if values.max() < 10 * values.min() else "")
@@ -197,11 +230,27 @@ def named_points(points: dict[str, dict[str, tuple[float, float, float]]], xlabe
     return figure
 
 
+def together(names: Iterable[str], x: np.ndarray, y: np.ndarray, near: float = 0.05) -> list[tuple[list[str], tuple]]:
+    """Names and place of every point on logarithmic axes, points of nearly one place (``near`` of the range, by height
+    half of that) as one, so that no name is written over another."""
+    groups = []
+    spread = [np.ptp(np.log(values)) or 1 for values in (x, y)]
+    for name, *place in sorted(zip(names, x, y, strict=True), key=lambda point: -point[2]):
+        for group, first in groups:
+            steps = [abs(np.log(a / b)) / width for a, b, width in zip(place, first, spread, strict=True)]
+            if steps[0] < near and steps[1] < near / 2:
+                group.append(name)
+                break
+        else:
+            groups.append(([name], tuple(place)))
+    return groups
+
+
 def panels(
     chains: dict[str, dict[str, tuple[list, list]]], xlabel: str, ylabel: str, ylim: tuple[float, float] | None = None
 ) -> Figure:
     """Panels of lines: chain -> method -> (x, y), as for attack curves."""
-    figure, axes = plt.subplots(1, len(chains), figsize=(2.9 * len(chains), 3), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(chains), figsize=panel_size(chains), sharey=True, squeeze=False)
     for axis, (chain, series) in zip(axes[0], chains.items(), strict=True):
         draw_lines(axis, series, xlabel, "", chain)
         if ylim:

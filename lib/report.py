@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
@@ -107,21 +108,37 @@ def read_table(path: Path) -> pd.DataFrame:
     return frame.assign(**{name: pd.to_numeric(frame[name]) for name in numbers})
 
 
-def ordered(frame: pd.DataFrame) -> pd.DataFrame:
+def ordered(frame: pd.DataFrame, by: tuple[str, ...] = (*CHAIN, "method")) -> pd.DataFrame:
     """Rows in the order of data sets and chains, and within a chain of methods as a reader expects them."""
     ranks = {
         name: {word: number for number, word in enumerate(words)}
         for name, words in (("dataset", DOMAINS), ("method", METHOD_ORDER))
     }
-    by = [*CHAIN, "method"]
-    return frame.sort_values(by, key=lambda c: c.map(ranks[c.name]) if c.name in ranks else c, ignore_index=True)
+    return frame.sort_values(
+        list(by), key=lambda c: c.map(ranks[c.name]) if c.name in ranks else c, ignore_index=True, kind="stable"
+    )
 
 
-def wide(metrics: pd.DataFrame, names: list[str]) -> pd.DataFrame:
-    """One line a chain and method, one column a metric (mean over seeds), in the order of ``names``."""
+def wide(metrics: pd.DataFrame, names: list[str], written: bool = True) -> pd.DataFrame:
+    """One line a chain and method, one column a metric, in the order of ``names``.
+
+    The value of one seed; of several the mean and, if ``written``, its 95 % t interval in words.
+    """
     chosen = metrics[metrics.metric.isin(names)]
-    table = chosen.pivot_table(index=[*CHAIN, "method"], columns="metric", values="value", aggfunc="mean", sort=False)
+    table = pivoted(chosen, [*CHAIN, "method"], "metric", written)
     return ordered(table.reindex(columns=[name for name in names if name in table]).reset_index())
+
+
+def pivoted(rows: pd.DataFrame, index: list[str], columns: str, written: bool = True) -> pd.DataFrame:
+    """Values by ``index`` and ``columns``, in order of appearance: of one seed, or of several as in ``wide``."""
+    if written and rows.seed.nunique() > 1:
+        cells = rows.groupby([*index, columns], sort=False).apply(over_seeds, ".4g", 1, False, include_groups=False)
+        return (
+            cells.rename("value")
+            .reset_index()
+            .pivot_table(index=index, columns=columns, values="value", aggfunc="first", sort=False)
+        )
+    return rows.pivot_table(index=index, columns=columns, values="value", aggfunc="mean", sort=False)
 
 
 def matching(metrics: pd.DataFrame, *starts: str) -> list[str]:
@@ -158,16 +175,19 @@ def headline(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) 
 
 
 def averaged(rows: pd.DataFrame, scale: float = 1) -> tuple[float, float, float]:
-    """``scale`` times the value of one row with its own interval; of several rows the mean and its 95 % t interval."""
-    if len(rows) > 1:
+    """``scale`` times the value of one row with its own interval; of several rows the mean and its 95 % t interval, which
+    is NaN where a value is infinite (steps that were never reached)."""
+    if len(rows) > 1 and np.isfinite(rows.value).all():
         return mean_interval(scale * rows.value)
+    if len(rows) > 1:
+        return scale * rows.value.mean(), float("nan"), float("nan")
     return tuple(scale * rows[name].iloc[0] for name in ("value", "low", "high"))
 
 
 def over_seeds(rows: pd.DataFrame, form: str, scale: float, own: bool) -> str:
     """What ``averaged`` gives, written; of one row its interval only if its ``own`` is wanted."""
     value, low, high = averaged(rows, scale)
-    return f"{value:{form}}" + (f" [{low:{form}}, {high:{form}}]" if own or len(rows) > 1 else "")
+    return f"{value:{form}}" + (f" [{low:{form}}, {high:{form}}]" if own or (len(rows) > 1 and not np.isnan(low)) else "")
 
 
 def trained_as(dataset: str, model: str, feature: str, method: str, seed: str) -> tuple:
@@ -181,9 +201,7 @@ def attack_table(attacks: pd.DataFrame) -> pd.DataFrame:
     """Success of every attack and budget, one column a method; a line that counts anything else says what."""
     said = attacks.attack.where(attacks.metric.eq("success"), attacks.attack + ": " + attacks.metric)
     chosen = attacks.assign(attack=said)
-    table = chosen.pivot_table(
-        index=[*CHAIN, "attack", "budget", "judge"], columns="method", values="value", aggfunc="mean", sort=False
-    )
+    table = pivoted(chosen, [*CHAIN, "attack", "budget", "judge"], "method")
     return table.reindex(columns=[name for name in METHOD_ORDER if name in table]).reset_index()
 
 
@@ -203,6 +221,76 @@ def cost_table(costs: pd.DataFrame) -> pd.DataFrame:
         whole = table[table.stage.eq(stage)].set_index(keys).seconds.rename("whole")
         table[f"share of {text}"] = table.seconds / table[keys].join(whole, on=keys).whole
     return table
+
+
+def one_line(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Rows as they are, or of several seeds one each: the mean and its 95 % t interval, all else as in the first."""
+    if rows.seed.nunique() < 2:
+        return rows
+    lines = []
+    for _, part in rows.groupby(keys, sort=False):
+        value, low, high = averaged(part)
+        lines.append(part.iloc[[0]].assign(value=value, low=low, high=high))
+    return pd.concat(lines)
+
+
+def axes_of(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """Rows of everything that a method may win or lose on: ``axis`` names it and says which way is better.
+
+    The largest drift is that of any share but the target feature's own. Success is counted by the exact judge.
+    """
+    named = {
+        "ratio, exact judge (%), low": (metrics.metric.eq("ratio exact"), 100),
+        "ratio, judge B corrected (%), low": (metrics.metric.eq("ratio B corrected"), 100),
+        "FD to feature-free, low": (metrics.metric.str.fullmatch(FREE), 1),
+        "precision, high": (metrics.metric.eq("precision"), 1),
+        "recall, high": (metrics.metric.eq("recall"), 1),
+        "preservation L1, low": (metrics.metric.eq("preservation L1"), 1),
+    }
+    own = metrics.metric.str.removeprefix("drift ").str.replace(" ", "-").eq(metrics.feature)
+    shares = metrics[metrics.protocol.eq("percentage points") & metrics.metric.str.startswith("drift ") & ~own]
+    moved = shares.assign(value=shares.value.abs())
+    drift = moved.groupby([*CHAIN, "method", "seed"], sort=False, as_index=False).value.max()
+    parts = [metrics[chosen].assign(axis=axis, scale=scale) for axis, (chosen, scale) in named.items()]
+    parts += [drift.assign(axis="largest drift (points), low", scale=1)]
+    exact = attacks[attacks.judge.eq("exact")]
+    success, area = exact[exact.metric.eq("success")], exact[exact.metric.eq("area under the curve")]
+    searched = success[success.attack.eq("latent search")]
+    radius = searched.budget.str.split(",").str[0]
+    parts += [searched.assign(axis="latent search, " + radius + " (%), low", scale=100)]
+    relearned = area[area.attack.eq("relearning")]
+    parts += [relearned.assign(axis="relearning, " + relearned.budget + ", area, low", scale=1)]
+    shared = cost_table(costs).rename(columns={"share of the gold retrain": "value"})
+    shared = shared[shared.stage.eq("unlearn")].dropna(subset="value")
+    parts += [shared.assign(axis="training, share of the gold retrain (%), low", scale=100)]
+    rows = pd.concat([part[[*CHAIN, "axis", "method", "seed", "value", "scale"]] for part in parts], ignore_index=True)
+    return rows.assign(value=rows.scale * rows.value)
+
+
+def axes_table(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """One line a chain, axis and trained method: its value, and that minus the exact method's and the gold retrain's.
+
+    Of several seeds means and 95 % t intervals, the differences taken seed by seed, on the same latents.
+    """
+    lines, rivals = [], ("exact", "gold retrain")
+    for key, part in axes_of(metrics, attacks, costs).groupby([*CHAIN, "axis"], sort=False):
+        table = part.pivot_table(index="seed", columns="method", values="value")
+        for method in [name for name in METHOD_ORDER if name in table and name in (*METHODS, "gold retrain")]:
+            line = dict(zip([*CHAIN, "axis"], key, strict=True)) | {"method": method, "value": written(table[method])}
+            for rival in rivals:
+                known = rival in table and method != rival
+                line[f"minus {rival}"] = written(table[method] - table[rival]) if known else "-"
+            lines.append(line)
+    columns = [*CHAIN, "axis", "method", "value", *(f"minus {rival}" for rival in rivals)]
+    return ordered(pd.DataFrame(lines, columns=columns), tuple(CHAIN))
+
+
+def written(values: pd.Series) -> str:
+    """The one value, or the mean of several with its 95 % t interval."""
+    numbers = values.dropna()
+    if len(numbers) < 2:
+        return f"{numbers.iloc[0]:.3g}" if len(numbers) else "-"
+    return "{:.3g} [{:.3g}, {:.3g}]".format(*mean_interval(numbers))
 
 
 def best_trials(trials: pd.DataFrame) -> pd.DataFrame:
@@ -251,15 +339,17 @@ def build_tables(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFra
     """Every table of ``TABLES`` from the three frames of rows."""
     judged = metrics[metrics.metric.str.startswith("judge ")]
     trained = metrics[metrics.method.isin(["pretrain", "gold", "real"])]
+    ratios = ("ratio exact", "ratio B", "ratio B corrected", "miss rate", "creation rate", *FULL_SIZE)
+    removed = metrics[metrics.metric.isin(ratios) | metrics.metric.str.startswith(("agreement ", "kappa "))]
     return {
         "headline": headline(metrics, attacks, costs),
-        "judges": judged[[*CHAIN, "metric", "value", "low", "high", "n", "protocol"]],
+        "judges": one_line(judged, [*CHAIN, "metric"])[[*CHAIN, "metric", "value", "low", "high", "n", "protocol"]],
         "generators": wide(trained, trained.metric.unique().tolist()),
         "directions": direction_table(metrics),
-        "removal": metrics[
-            metrics.metric.isin(["ratio exact", "ratio B", "ratio B corrected", "miss rate", "creation rate", *FULL_SIZE])
-            | metrics.metric.str.startswith(("agreement ", "kappa "))
-        ][[*CHAIN, "method", "metric", "value", "low", "high", "n"]],
+        "axes": axes_table(metrics, attacks, costs),
+        "removal": one_line(removed, [*CHAIN, "method", "metric"])[
+            [*CHAIN, "method", "metric", "value", "low", "high", "n"]
+        ],
         "quality": wide(
             metrics,
             [
@@ -296,7 +386,7 @@ def removal_and_distance(metrics: pd.DataFrame) -> pd.DataFrame:
     """One line a chain and method of one data set: its ratio in per cent and its distance to feature-free images."""
     compared = metrics[metrics.method.isin(METHOD_ORDER)]  # a floor may come from fewer images, under a name of its own
     free = next(name for name in matching(compared, "FD-") if name.endswith("to feature-free"))
-    table = wide(compared, ["ratio exact", free])
+    table = wide(compared, ["ratio exact", free], written=False)
     return table.assign(ratio=100 * table["ratio exact"], distance=table[free])
 
 

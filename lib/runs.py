@@ -24,6 +24,7 @@ TRIALS = (*KEYS, "trial", "rate", "strength", "ratio", "distance", "preservation
 # What a report consists of: results/<profile>/tables/<name>.csv|md, and figures/<dataset>/<name>.png.
 TABLES = (
     "headline",
+    "axes",
     "judges",
     "generators",
     "directions",

@@ -274,15 +274,16 @@ def fit_vae(
     ema = copy.deepcopy(decoder)
     weights = [*encoder.parameters(), *decoder.parameters()]
     if describe:
-        sizes = [d.shape[1] for d in describe(batch_of(images, np.random.default_rng(seed), 2, device))]
-        norms = nn.ModuleList(nn.BatchNorm1d(size, affine=False) for size in sizes).to(device)
-        readers = nn.ModuleList(nn.Linear(decoder.latent_dim, size) for size in sizes).to(device)
+        described = described_by(describe, images, device)
+        norms = nn.ModuleList(nn.BatchNorm1d(d.shape[1], affine=False) for d in described).to(device)
+        readers = nn.ModuleList(nn.Linear(decoder.latent_dim, d.shape[1]) for d in described).to(device)
         weights += readers.parameters()
     adam = torch.optim.Adam(weights, rate, (0.9, 0.99))
 
     def step(i: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([seed, i])
-        x = batch_of(images, rng, batch, device)
+        chosen = rng.integers(len(images), size=batch)
+        x = to_float(images[chosen]).to(device, memory_format=torch.channels_last)
         noise = torch.from_numpy(rng.standard_normal((batch, decoder.latent_dim), dtype=np.float32)).to(device)
         set_rate(adam, rate * min(1, 20 * i / steps + 0.02, (1 - i / steps) / 0.6))
         with autocast(device):
@@ -293,13 +294,13 @@ def fit_vae(
         loss = losses["likelihood"] + beta * losses["kl"]
         if maps:
             with autocast(device):
-                losses["maps"] = loss_maps(maps((logits / 2).tanh()), maps(x))
+                with torch.no_grad():
+                    real = maps(x)
+                losses["maps"] = loss_maps(maps((logits / 2).tanh()), real)
             loss = loss + perceptual * losses["maps"]
         if describe:
-            with autocast(device), torch.no_grad():
-                seen = describe(x)
-            parts = zip(information, norms, readers, seen, strict=True)
-            losses["information"] = sum(w * loss_information(norm(d.float()), reader(z)) for w, norm, reader, d in parts)
+            parts = zip(information, norms, readers, described, strict=True)
+            losses["information"] = sum(w * loss_information(norm(d[chosen]), reader(z)) for w, norm, reader, d in parts)
             loss = loss + losses["information"]
         descend(loss, adam)
         average(ema, decoder, i, decay)
@@ -314,6 +315,16 @@ def fit_vae(
     decoder.load_state_dict(ema.state_dict())
     encoder.eval(), decoder.eval()
     return curve
+
+
+@torch.no_grad()
+def described_by(
+    describe: Callable[[Tensor], list[Tensor]], images: np.ndarray, device: torch.device, batch: int = 500
+) -> list[Tensor]:
+    """Each description (N, k), float32, of uint8 images (N, C, H, W), made once for all steps of a training."""
+    with autocast(device):
+        parts = [describe(to_float(images[i : i + batch]).to(device)) for i in range(0, len(images), batch)]
+    return [torch.cat(column).float() for column in zip(*parts, strict=True)]
 
 
 @torch.no_grad()

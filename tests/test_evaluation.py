@@ -271,7 +271,8 @@ def test_differences_to_gold_have_the_interval_of_newcombes_example():
 
 def test_the_table_of_attacks_says_what_is_no_success():
     rows = attacked("exact", 1, 2, 5.0) + attacked("gold retrain", 1, 4, 20.0)
-    frame = pd.DataFrame([{"dataset": "mnist", "model": "gan", "feature": "thick"} | row for row in rows])
+    chain = {"dataset": "mnist", "model": "gan", "feature": "thick", "seed": "0"}
+    frame = pd.DataFrame([chain | row for row in rows])
     table = attack_table(frame).set_index(["attack", "judge"])
     assert table.loc[("relearning", "exact"), "exact"] == 0.5
     assert table.loc[("relearning: steps to half", "exact"), ["exact", "gold retrain"]].tolist() == [5, 20]

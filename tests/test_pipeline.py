@@ -74,7 +74,7 @@ def test_a_wrong_profile_ends_in_one_sentence(profiles, changes, sentence, capsy
 
 def test_an_unknown_profile_lists_the_known_ones(capsys):
     assert main(["check", "--profile", "tpu"]) == 1
-    assert "choose one of cpu, gpu, methods, smoke" in capsys.readouterr().err
+    assert "choose one of cpu, gpu, methods, seeds, smoke" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

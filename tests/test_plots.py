@@ -1,5 +1,6 @@
 """Figures of images: sheets as torchvision tiles them; a group without members is an empty sheet, not an error."""
 
+import numpy as np
 import pytest
 import torch
 from torchvision.utils import make_grid
@@ -19,3 +20,14 @@ def test_a_sheet_without_images_has_its_title_and_nothing_else():
     empty, full = figure.axes
     assert empty.get_title(loc="left") == "bald"
     assert (len(empty.images), len(full.images)) == (0, 1)
+
+
+def test_no_two_of_eighteen_names_look_alike():
+    names = [f"method {k}" for k in range(18)] + ["exact"]
+    assert len({tuple(look.values()) for look in plots.looks(names).values()}) == 19
+
+
+def test_names_of_one_place_are_written_together():
+    x, y = np.array([1.0, 1.01, 10.0]), np.array([5.0, 5.01, 20.0])
+    groups = plots.together(["a", "b", "c"], x, y)
+    assert [names for names, _ in groups] == [["c"], ["b", "a"]]

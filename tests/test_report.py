@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from lib import report
+from lib.runs import ATTACKS, COSTS
 
 NAN = float("nan")
 
@@ -20,6 +21,7 @@ def test_one_seed_shows_its_own_interval_and_several_their_mean():
     half = 4.3027 / np.sqrt(3)
     expected = f"2.00 [{2 - half:.2f}, {2 + half:.2f}]"
     assert report.over_seeds(rows([1.0, 2.0, 3.0]), ".2f", 1, own=False) == expected
+    assert report.over_seeds(rows([2.0, np.inf]), ".0f", 1, own=False) == "inf"
 
 
 def test_a_cost_is_shared_out_by_pretraining_and_by_the_gold_retrain():
@@ -69,3 +71,42 @@ def test_the_best_trial_of_each_method_comes_with_its_worst_score():
     assert table.rate.tolist() == [0.1, 0.2]
     assert table["worst score"].tolist() == [np.inf, 0.5]
     assert table.trials.tolist() == [2, 2]
+
+
+CHAIN = {"dataset": "mnist", "model": "gan", "feature": "thick"}
+
+
+def rows_over_seeds(metric, **values):
+    cells = [(method, str(seed), value) for method, found in values.items() for seed, value in enumerate(found)]
+    rows = [{**CHAIN, "method": m, "seed": seed, "metric": metric, "value": value} for m, seed, value in cells]
+    return pd.DataFrame(rows).assign(low=0.0, high=0.0, n=100, protocol="percentage points")
+
+
+def none_of(columns):
+    return pd.DataFrame({name: pd.Series(dtype=object) for name in columns})
+
+
+def test_axes_hold_differences_seed_by_seed():
+    found = rows_over_seeds("ratio exact", exact=[0.02, 0.04], least=[0.01, 0.01])
+    table = report.axes_table(found, none_of(ATTACKS), none_of(COSTS)).set_index("method")
+    # Means 3 and 1 %; differences -1 and -3, so that the half width is 12.706 (t of one degree of freedom) times 1.
+    assert table.loc["exact", "value"] == "3 [-9.71, 15.7]"
+    assert table.loc["least", "value"] == "1 [1, 1]"
+    assert table.loc["least", "minus exact"] == "-2 [-14.7, 10.7]"
+    assert table.loc["exact", "minus exact"] == table.loc["least", "minus gold retrain"] == "-"
+
+
+def test_the_largest_drift_leaves_the_target_feature_out():
+    found = pd.concat([rows_over_seeds("drift digit 3", least=[-2.5]), rows_over_seeds("drift thick", least=[-11.0])])
+    table = report.axes_table(found, none_of(ATTACKS), none_of(COSTS))
+    assert table.value.tolist() == ["2.5"]
+
+
+def test_of_several_seeds_every_table_has_one_line():
+    found = rows_over_seeds("precision", exact=[0.8, 0.9])
+    assert report.wide(found, ["precision"]).precision.tolist() == ["0.85 [0.2147, 1.485]"]
+    (line,) = report.one_line(found, ["method", "metric"]).itertuples()
+    assert [round(number, 4) for number in (line.value, line.low, line.high)] == [0.85, 0.2147, 1.4853]
+    alone = found[found.seed.eq("0")]
+    assert report.wide(alone, ["precision"]).precision.tolist() == [0.8]
+    assert report.one_line(alone, ["method", "metric"]).equals(alone)

@@ -1,6 +1,7 @@
-"""The published run: files match the manifest, tables match the rows, the README matches the tables."""
+"""The published runs: files match the manifest, tables match the rows, the README matches the tables."""
 
 import hashlib
+import itertools
 import json
 
 import pytest
@@ -10,27 +11,44 @@ from lib.domains import DOMAINS
 from lib.pipeline import MARKS, excerpt, load_profile, methods_of
 from lib.runs import FIGURES, METRICS, ROOT, SHIPPED, TABLES, read_rows
 
-RUN = ROOT / "results" / "cpu"
-MANIFEST = json.loads((RUN / "manifest.json").read_text())
-DATASETS = sorted({stage["parameters"]["DATASET"] for stage in MANIFEST.values() if "DATASET" in stage["parameters"]})
-OUTPUTS = {name: digest for stage in MANIFEST.values() for name, digest in stage["outputs"].items()}
+RESULTS = ROOT / "results"
+RUN = RESULTS / "cpu"
+RUNS = ("cpu", "methods")
+PARTS = ("tables", "figures")
+
+
+def manifest(run):
+    return json.loads((RESULTS / run / "manifest.json").read_text())
+
+
+def outputs(run):
+    return {name: digest for stage in manifest(run).values() for name, digest in stage["outputs"].items()}
+
+
+def datasets(run):
+    return sorted({s["parameters"]["DATASET"] for s in manifest(run).values() if "DATASET" in s["parameters"]})
+
+
+def committed(run):
+    names = (n for n in outputs(run) if n.startswith(PARTS) or "/" not in n)
+    return sorted((run, name) for name in names if (RESULTS / run / name).is_file())
 
 
 def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize(
-    "name", sorted(n for n in OUTPUTS if (RUN / n).is_file() and (n.startswith(("tables", "figures")) or "/" not in n))
-)
-def test_committed_files_match_the_manifest(name):
-    assert sha256(RUN / name) == OUTPUTS[name]["sha256"]
+@pytest.mark.parametrize(("run", "name"), [pair for run in RUNS for pair in committed(run)])
+def test_committed_files_match_the_manifest(run, name):
+    assert sha256(RESULTS / run / name) == outputs(run)[name]["sha256"]
 
 
-def test_every_table_and_figure_is_there():
-    assert all((RUN / "tables" / f"{name}.{kind}").is_file() for name in TABLES for kind in ("csv", "md"))
-    assert all((RUN / "figures" / name / f"{figure}.png").is_file() for name in DATASETS for figure in FIGURES)
-    assert all((RUN / f"{name}.csv").is_file() for name in ("metrics", "attacks", "costs"))
+@pytest.mark.parametrize("run", RUNS)
+def test_every_table_and_figure_is_there(run):
+    folder = RESULTS / run
+    assert all((folder / "tables" / f"{name}.{kind}").is_file() for name in TABLES for kind in ("csv", "md"))
+    assert all((folder / "figures" / name / f"{figure}.png").is_file() for name in datasets(run) for figure in FIGURES)
+    assert all((folder / f"{name}.csv").is_file() for name in ("metrics", "attacks", "costs"))
 
 
 def test_shipped_weights_are_those_of_the_published_run():
@@ -38,18 +56,19 @@ def test_shipped_weights_are_those_of_the_published_run():
     foreign = ("inception", "ffhq/read-out")
     shipped = [path for path in SHIPPED.rglob("*.safetensors") if not str(path.relative_to(SHIPPED)).startswith(foreign)]
     assert len(shipped) > 20
+    known = outputs("cpu")
     for path in shipped:
         faces = path.relative_to(SHIPPED).parts[0] != "mnist"
         assert path.stat().st_size <= (10_000_000 if faces else 5_000_000)
-        assert sha256(path) == OUTPUTS[str(path.relative_to(SHIPPED))]["sha256"], path.name
+        assert sha256(path) == known[str(path.relative_to(SHIPPED))]["sha256"], path.name
 
 
-def test_tables_are_made_from_the_rows_alone(tmp_path):
-    frames = (report.read_table(RUN / f"{kind}.csv") for kind in ("metrics", "attacks", "costs"))
-    for name, table in report.build_tables(*frames).items():
+@pytest.mark.parametrize("run", RUNS)
+def test_tables_are_made_from_the_rows_alone(run, tmp_path):
+    for name, table in report.tables_of(RESULTS / run).items():
         report.write_table(tmp_path, name, table)
-        assert (tmp_path / f"{name}.csv").read_bytes() == (RUN / "tables" / f"{name}.csv").read_bytes()
-        assert (tmp_path / f"{name}.md").read_bytes() == (RUN / "tables" / f"{name}.md").read_bytes()
+        assert (tmp_path / f"{name}.csv").read_bytes() == (RESULTS / run / "tables" / f"{name}.csv").read_bytes()
+        assert (tmp_path / f"{name}.md").read_bytes() == (RESULTS / run / "tables" / f"{name}.md").read_bytes()
 
 
 def test_the_readme_holds_the_headline_table():
@@ -57,27 +76,32 @@ def test_the_readme_holds_the_headline_table():
     assert inside.strip() == excerpt(RUN).strip()
 
 
-def test_every_chain_has_every_control():
-    rows = read_rows(RUN / "metrics.csv")
+@pytest.mark.parametrize("run", RUNS)
+def test_every_chain_has_every_control(run):
+    rows, profile = read_rows(RESULTS / run / "metrics.csv"), load_profile(run)
     assert tuple(rows[0]) == METRICS
-    for dataset in DATASETS:
-        for model, features in load_profile("cpu")["datasets"][dataset]["chains"].items():
-            for feature in features:
-                chain = (dataset, model, feature, "ratio exact")
-                chosen = [r for r in rows if (r["dataset"], r["model"], r["feature"], r["metric"]) == chain]
-                wanted = {"original", "oracle edit", "rejection", "gold retrain", *methods_of(load_profile("cpu"), dataset)}
+    for dataset in datasets(run):
+        for model, features in profile["datasets"][dataset]["chains"].items():
+            for feature, seed in itertools.product(features, profile["seeds"]):
+                chain = (dataset, model, feature, str(seed), "ratio exact")
+                chosen = [
+                    r for r in rows if tuple(r[k] for k in ("dataset", "model", "feature", "seed", "metric")) == chain
+                ]
+                wanted = {"original", "oracle edit", "rejection", "gold retrain", *methods_of(profile, dataset)}
                 wanted -= {"gold retrain"} if model in DOMAINS[dataset].generators else set()
                 assert {row["method"] for row in chosen} == wanted
 
 
-def test_ratios_come_from_ten_thousand_latents():
-    ratios = [row for row in read_rows(RUN / "metrics.csv") if row["metric"] == "ratio exact"]
+@pytest.mark.parametrize("run", RUNS)
+def test_ratios_come_from_ten_thousand_latents(run):
+    ratios = [row for row in read_rows(RESULTS / run / "metrics.csv") if row["metric"] == "ratio exact"]
     # Where judges were fitted to a few hundred labels by eye, their own error outweighs that of a thousand latents.
     assert all(int(row["n"]) >= (1_000 if DOMAINS[row["dataset"]].by_eye else 10_000) for row in ratios)
     assert all(float(row["low"]) <= float(row["value"]) <= float(row["high"]) for row in ratios)
 
 
 def test_published_results_are_small():
-    folders = (RUN / name for name in ("tables", "figures", "notebooks"))
-    tracked = [*RUN.glob("*.csv"), *RUN.glob("*.json"), *(path for folder in folders for path in folder.rglob("*.*"))]
+    folders = (RESULTS / run / name for run in RUNS for name in (*PARTS, "notebooks"))
+    alone = (path for run in RUNS for path in (RESULTS / run).glob("*.*"))
+    tracked = [*alone, *(path for folder in folders for path in folder.rglob("*.*"))]
     assert sum(path.stat().st_size for path in tracked) <= 25_000_000

@@ -7,12 +7,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from lib.data import to_float
 from lib.judges import Judge, fit_judge, read
 from lib.latent import Edit, latents
 from lib.losses import loss_total
 from lib.models import Decoder, Discriminator, Encoder, Generator, sample
-from lib.train import encode, fit_gan, fit_vae, resolve_device, run_steps, unlearn
+from lib.train import described_by, encode, fit_gan, fit_vae, resolve_device, run_steps, unlearn
 
 CPU = torch.device("cpu")
 EDIT = Edit(torch.eye(8)[0], 0.0)
@@ -243,3 +245,24 @@ def test_an_informed_encoder_makes_the_description_readable():
         return 1 - left.var() / levels.var()
 
     assert readable(500.0) > readable(0.001) + 0.2
+
+
+def test_a_judge_in_eval_mode_sees_what_its_layers_one_by_one_do():
+    torch.manual_seed(0)
+    judge = Judge(2, 4, channels=3, size=16)
+    judge(torch.randn(64, 3, 16, 16))  # norms that have seen something
+    judge.eval().requires_grad_(False)
+    images, layers = torch.randn(5, 3, 16, 16, requires_grad=True), list(judge.features)
+    for found, end in zip(judge.maps(images), (4, 8, 12), strict=True):
+        torch.testing.assert_close(found, nn.Sequential(*layers[:end])(images))
+    logits = judge.head(nn.Sequential(*layers)(images))
+    torch.testing.assert_close(judge(images), logits)
+    slopes = [torch.autograd.grad(value.sum(), images)[0] for value in (judge(images), logits)]
+    torch.testing.assert_close(*slopes)
+
+
+def test_descriptions_of_all_images_are_those_of_each():
+    images = np.random.default_rng(0).integers(0, 256, (7, 1, 4, 4), dtype=np.uint8)
+    flat, bright = described_by(lambda x: [x.flatten(1), x.mean((1, 2, 3))[:, None]], images, torch.device("cpu"), batch=3)
+    torch.testing.assert_close(flat, to_float(images).flatten(1))
+    torch.testing.assert_close(bright[:, 0], to_float(images).mean((1, 2, 3)))
