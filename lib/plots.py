@@ -262,15 +262,16 @@ def panels(
     return figure
 
 
-def measures(panels: dict[str, dict[str, tuple[list, list, list, list]]], xlabel: str) -> Figure:
-    """One panel a measure, one line a name with the band of its interval: measure -> name -> (x, y, low, high); x
-    logarithmic."""
+def measures(panels: dict[str, dict[str, tuple[list, np.ndarray]]], xlabel: str) -> Figure:
+    """One panel a measure, one line a name for the mean of its columns, and of several columns a thin line each: measure ->
+    name -> (x, y (len(x), columns)), NaN where a column has no value; x logarithmic."""
     figure, axes = plt.subplots(1, len(panels), figsize=(3.2 * len(panels), 3), squeeze=False, layout="constrained")
     for axis, (measure, series) in zip(axes[0], panels.items(), strict=True):
-        for name, (x, _, low, high) in series.items():
-            axis.fill_between(x, low, high, color=COLOURS.get(name), alpha=0.2, linewidth=0)
-        draw_lines(axis, {name: (x, y) for name, (x, y, _, _) in series.items()}, xlabel, measure)
-        ticks = sorted({x for xs, *_ in series.values() for x in xs})
+        draw_lines(axis, {name: (x, np.nanmean(y, axis=1)) for name, (x, y) in series.items()}, xlabel, measure)
+        for name, (x, y) in series.items():
+            if y.shape[1] > 1:
+                axis.plot(x, y, color=COLOURS.get(name), linewidth=0.6, alpha=0.6)
+        ticks = sorted({x for xs, _ in series.values() for x in xs})
         axis.set(xscale="log", ylim=(0, None))
         axis.set_xticks(ticks, [f"{x:g}" for x in ticks])
         axis.minorticks_off()

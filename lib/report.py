@@ -317,20 +317,19 @@ def needs_table(needs: pd.DataFrame) -> pd.DataFrame:
 
 
 def label_curves(needs: pd.DataFrame) -> Figure:
-    """What labels bring, of one chain: ``averaged`` measures against the number of labels, a panel each, beside the gold
-    retrain's."""
+    """What labels bring, of one chain: measures against the number of labels, a panel each, beside the gold retrain's; one
+    value a seed, NaN where a seed has none."""
     counts = pd.to_numeric(needs.labels)[needs.variant.eq("from labels alone")]
     panels = {}
     for metric in ("ratio exact", "search success", "preservation L1"):
         scale = NEEDED[metric][1]
         rows, series = needs[needs.metric.eq(metric)], {}
         for method, part in rows[rows.variant.eq("from labels alone")].groupby("method", sort=False):
-            found = {count: averaged(some, scale) for count, some in part.groupby(counts)}
-            series[method] = (list(found), *map(list, zip(*found.values(), strict=True)))
-        gold = rows[rows.method.eq("gold retrain")]
+            table = part.assign(count=counts).pivot_table(index="count", columns="seed", values="value")
+            series[method] = (table.index.tolist(), scale * table.to_numpy())
+        gold = rows[rows.method.eq("gold retrain")].value.to_numpy()
         if len(gold):
-            ends = [counts.min(), counts.max()]
-            series["gold retrain"] = (ends, *([level] * 2 for level in averaged(gold, scale)))
+            series["gold retrain"] = ([counts.min(), counts.max()], scale * np.stack([gold, gold]))
         panels[f"{metric} (%)" if scale == 100 else metric] = series
     return plots.measures(panels, "labelled samples")
 
