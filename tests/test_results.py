@@ -13,7 +13,7 @@ from lib.runs import FIGURES, METRICS, ROOT, SHIPPED, TABLES, read_rows
 
 RESULTS = ROOT / "results"
 RUN = RESULTS / "cpu"
-RUNS = ("cpu", "methods")
+RUNS = ("cpu", "methods", "seeds")
 PARTS = ("tables", "figures")
 
 
