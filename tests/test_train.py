@@ -14,6 +14,7 @@ from lib.judges import Judge, fit_judge, read
 from lib.latent import Edit, latents
 from lib.losses import loss_total
 from lib.models import Decoder, Discriminator, Encoder, Generator, sample
+from lib.models.dcgan import enlarged
 from lib.train import described_by, encode, fit_gan, fit_vae, resolve_device, run_steps, unlearn
 
 CPU = torch.device("cpu")
@@ -221,6 +222,24 @@ def test_a_resizing_generator_leaves_no_checkerboard_on_a_flat_image():
 
     assert roughness(resizing) < 1e-5
     assert roughness(plain) > 1e-2
+
+
+def test_doubled_pixels_and_their_convolution_are_one_step_with_the_same_numbers_and_gradients():
+    torch.manual_seed(0)
+    generator = Generator(8, 4, 3, 64, resize=True).eval()
+    z = torch.randn(5, 8)
+    x = generator.project(z).unflatten(1, (-1, 4, 4))
+    for layer in generator.body:
+        x = layer(x)
+    torch.testing.assert_close(generator(z), x)
+    convolution = nn.Conv2d(3, 5, 3, padding=1)
+    small = torch.randn(2, 3, 4, 6, requires_grad=True)
+    weight = torch.randn(2, 5, 8, 12)
+    ways = (convolution(torch.nn.functional.interpolate(small, scale_factor=2)), enlarged(small, convolution))
+    wanted = (small, convolution.weight, convolution.bias)
+    slow, fast = (torch.autograd.grad((weight * way).sum(), wanted) for way in ways)
+    torch.testing.assert_close(ways[1], ways[0])
+    torch.testing.assert_close(fast, slow)
 
 
 def test_the_vae_shows_colours_at_their_mean_and_digits_sharper():
