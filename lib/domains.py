@@ -94,12 +94,12 @@ def read_digiface(n_train: int, n_test: int, seed: int) -> Dataset:
 
 def load_ffhq(device: torch.device) -> nn.Module:
     """MobileStyleGAN read out at 64 px."""
-    return pretrained_read_out(64).to(device)
+    return pretrained_read_out(64).to(device, memory_format=torch.channels_last)
 
 
 def load_ffhq_w(device: torch.device) -> nn.Module:
     """The same, its latents whitened w."""
-    return seen_from_w(pretrained_read_out(64)).to(device)
+    return seen_from_w(pretrained_read_out(64)).to(device, memory_format=torch.channels_last)
 
 
 def read_ffhq(n_train: int, n_test: int, seed: int) -> Dataset:

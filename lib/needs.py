@@ -34,7 +34,7 @@ PARTS = {
     "no rounds": Recipe(rounds=0),
 }
 SILENT = "judge A not in the loss"  # a part too, but one of the strength, not of the recipe
-JUDGE_STEPS, JUDGE_WIDTH = 300, 8  # of a judge that learns from labelled samples alone
+JUDGES, JUDGE_STEPS, JUDGE_WIDTH = 3, 300, 8  # of the judge that learns from labelled samples alone
 KEPT = ("ratio exact", "ratio B corrected", "precision", "recall")
 
 
@@ -82,12 +82,15 @@ def exact_from(task: Task, count: int, residual: float = 0.01) -> tuple[nn.Modul
 
 def judge_of(images: Tensor, labels: Tensor, seed: int, device: torch.device) -> Callable[[Tensor], Tensor]:
     """A differentiable judge, images (N, C, H, W) -> logits (N,), that has seen these images and their labels, bool (N,),
-    and nothing else."""
-    torch.manual_seed(seed)
-    judge = Judge(1, JUDGE_WIDTH, *images.shape[1:3])
-    fit_judge(judge, to_uint8(images), labels[:, None].float().numpy(), JUDGE_STEPS, seed, device, batch=64)
-    judge.requires_grad_(False)
-    return lambda images: judge(images)[:, 0]
+    and nothing else: the mean of JUDGES small CNNs, since where the features of one are all cut off by their ReLU it still
+    ranks well, but has no slope for an edit to follow."""
+    judges = []
+    for number in range(JUDGES):
+        torch.manual_seed(seed + number)
+        judge = Judge(1, JUDGE_WIDTH, *images.shape[1:3])
+        fit_judge(judge, to_uint8(images), labels[:, None].float().numpy(), JUDGE_STEPS, seed + number, device, batch=64)
+        judges.append(judge.requires_grad_(False))
+    return lambda images: sum(judge(images)[:, 0] for judge in judges) / JUDGES
 
 
 @dataclass(frozen=True)

@@ -194,6 +194,16 @@ def test_lessons_doubt_all_but_the_lowest_positives_and_aim_as_far_below(long):
     assert len(lessons.change[0]) + len(lessons.stay[0]) == 400 * 16 // least.REUSE
 
 
+@pytest.mark.parametrize(("pool", "which"), [(1.0, "all"), (0.0, "none")])
+def test_a_judge_that_doubts_all_or_nothing_teaches_nothing(long, monkeypatch, pool, which):
+    def read(self, generator, z):
+        return torch.full((len(z),), pool if len(z) == 400 * 16 // least.REUSE else 0.0)
+
+    monkeypatch.setattr(least.Lessons, "read", read)
+    with pytest.raises(ValueError, match=f"judge A doubts {which} of 1066 latents: give it more labelled samples"):
+        least.Lessons(long)
+
+
 def test_a_quarter_of_every_batch_has_to_change_and_the_rest_stays(long):
     lessons = least.Lessons(long)
     z, target, count = lessons.batch(3)

@@ -71,7 +71,7 @@ class Lessons:
     """Latents with the images they shall show: those that have to change, those found in the student, those that stay.
 
     Judge A doubts what scores above ``doubt``, its logit for all but few of the labelled latents with the feature; an edit
-    goes to ``goal``, as far below that as their median lies above it.
+    goes to ``goal``, as far below that as their median lies above it. Raises ValueError where it doubts all latents or none.
     """
 
     def __init__(self, task: Task, recipe: Recipe = Recipe()) -> None:
@@ -81,6 +81,9 @@ class Lessons:
         self.goal = self.doubt - recipe.margin * (float(scores.median()) - self.doubt)
         z = self.fresh(0, task.steps * task.batch // REUSE)
         doubtful = self.read(task.original, z) > self.doubt
+        if doubtful.all() or not doubtful.any():
+            which = "all" if doubtful.all() else "none"
+            raise ValueError(f"judge A doubts {which} of {len(z)} latents: give it more labelled samples to learn from.")
         self.change, self.stay = self.taught(z[doubtful]), (z[~doubtful], self.images(z[~doubtful]))
         self.found = self.change
 
