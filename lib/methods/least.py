@@ -71,7 +71,7 @@ class Lessons:
     """Latents with the images they shall show: those that have to change, those found in the student, those that stay.
 
     Judge A doubts what scores above ``doubt``, its logit for all but few of the labelled latents with the feature; an edit
-    goes to ``goal``, as far below that as their median lies above it. Raises ValueError where it doubts all latents or none.
+    goes to ``goal``, as far below that as their median lies above it. Raises ValueError if it doubts all or none.
     """
 
     def __init__(self, task: Task, recipe: Recipe = Recipe()) -> None:
