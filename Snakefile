@@ -158,7 +158,7 @@ rule unlearn:
         f"{CELL}/{{method}}/costs-unlearn.csv",
     params:
         **stage("04_unlearn"),
-    threads: MATRIX["threads"]
+    threads: lambda wildcards: MATRIX["datasets"][wildcards.dataset].get("threads", MATRIX["threads"])
     shell:
         CELL_RUN + " -p METHOD {wildcards.method} --outputs {output}"
 
