@@ -32,7 +32,7 @@ class EyeJudge(nn.Module):
     """
 
     kind = "eye-judge"
-    batch = 50  # larger ones leave the cache, and are three times as slow
+    batch = 10  # larger ones leave the cache, and are up to twice as slow
 
     def __init__(
         self, outputs: int, size: int = 64, side: int = 128, blocks: int = 11, inputs: int = 7168, channels: int = 3

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lib.archives import fetch, member
 from lib.data import check_images
@@ -30,16 +31,24 @@ MIDDLE = 11  # blocks up to the last map with a sixteenth of the side
 
 
 class SameConv(nn.Conv2d):
-    """Convolution without bias whose output has the side ceil(side / stride), padded as TensorFlow does: less before."""
+    """Convolution without bias whose output has the side ceil(side / stride), padded as TensorFlow does: less before.
+
+    The norm that follows, which knows what it saw in training, is folded into it: the same numbers in less time.
+    """
 
     def __init__(self, n_in: int, n_out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(n_in, n_out, kernel, stride, groups=groups, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+        seen = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+        weight, bias = fuse_conv_bn_weights(self.weight, None, *seen)
         kernel, stride = self.kernel_size[0], self.stride[0]
-        vertical, horizontal = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[-2:])
-        before_after = (horizontal // 2, -(-horizontal // 2), vertical // 2, -(-vertical // 2))
-        return super().forward(F.pad(x, before_after))
+        missing = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[-2:]]
+        if any(total % 2 for total in missing):
+            vertical, horizontal = missing
+            x = F.pad(x, (horizontal // 2, -(-horizontal // 2), vertical // 2, -(-vertical // 2)))
+            missing = [0, 0]
+        return F.conv2d(x, weight, bias, stride, [total // 2 for total in missing], groups=self.groups)
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
@@ -60,9 +69,9 @@ class Block(nn.Module):
         self.expands, self.adds = expansion > 1, stride == 1 and n_in == n_out
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu6(self.bn0(self.expand_conv(x))) if self.expands else x
-        y = F.relu6(self.bn1(self.depthwise_conv(y)))
-        y = self.bn2(self.project_conv(y))
+        y = F.relu6(self.expand_conv(x, self.bn0)) if self.expands else x
+        y = F.relu6(self.depthwise_conv(y, self.bn1))
+        y = self.project_conv(y, self.bn2)
         return x + y if self.adds else y
 
 
@@ -82,13 +91,13 @@ class Lite0(nn.Module):
 
     def middle(self, images: Tensor, blocks: int = MIDDLE) -> Tensor:
         """The map after so many blocks: (N, 112, H / 16, W / 16) unless another number is asked for."""
-        x = F.relu6(self.bn0(self.conv_stem((127.5 * images + 0.5) / 128)))  # (pixel - 127) / 128
+        x = F.relu6(self.conv_stem((127.5 * images + 0.5) / 128, self.bn0))  # (pixel - 127) / 128
         for block in self.blocks[:blocks]:
             x = block(x)
         return x
 
     def forward(self, images: Tensor) -> Tensor:
-        return F.relu6(self.bn1(self.conv_head(self.middle(images, len(self.blocks)))))
+        return F.relu6(self.conv_head(self.middle(images, len(self.blocks)), self.bn1))
 
 
 def pooled(network: Lite0, images: Tensor, side: int = 224) -> Tensor:
@@ -113,7 +122,7 @@ def resized(images: Tensor, side: int) -> Tensor:
 
 @torch.no_grad()
 def features(
-    network: Lite0, images: Tensor, describe: Callable[[Lite0, Tensor], Tensor] = pooled, batch: int = 50
+    network: Lite0, images: Tensor, describe: Callable[[Lite0, Tensor], Tensor] = pooled, batch: int = 10
 ) -> np.ndarray:
     """Features float32 (N, d) by ``pooled`` or ``grid``, made in batches. Both pass gradients when called alone."""
     device = next(network.parameters()).device
