@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, cross_entropy, max_pool2d
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from lib.data import check_images, to_float
+from lib.lite0 import folded
 from lib.metrics import Errors
 from lib.train import Curve, autocast, run_steps, set_rate
 from lib.weights import load_module, save_module
@@ -37,8 +37,7 @@ class Features(nn.Sequential):
         """What each block makes of the images, in eval mode."""
         found = []
         for conv, norm in ((self[0], self[1]), (self[4], self[5]), (self[8], self[9])):
-            seen = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
-            images = max_pool2d(conv2d(images, *fuse_conv_bn_weights(conv.weight, None, *seen), padding=1), 2).relu()
+            images = max_pool2d(conv2d(images, *folded(conv, norm), padding=1), 2).relu()
             found.append(images)
         return found
 

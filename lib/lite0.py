@@ -30,6 +30,12 @@ STAGES = (
 MIDDLE = 11  # blocks up to the last map with a sixteenth of the side
 
 
+def folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution without bias and the norm that follows, by what that saw in training, as one."""
+    seen = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
+    return fuse_conv_bn_weights(convolution.weight, None, *seen)
+
+
 class SameConv(nn.Conv2d):
     """Convolution without bias whose output has the side ceil(side / stride), padded as TensorFlow does: less before.
 
@@ -40,8 +46,7 @@ class SameConv(nn.Conv2d):
         super().__init__(n_in, n_out, kernel, stride, groups=groups, bias=False)
 
     def forward(self, x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-        seen = (norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias)
-        weight, bias = fuse_conv_bn_weights(self.weight, None, *seen)
+        weight, bias = folded(self, norm)
         kernel, stride = self.kernel_size[0], self.stride[0]
         missing = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[-2:]]
         if any(total % 2 for total in missing):
