@@ -1,6 +1,7 @@
 # Every target creates .venv and installs what it needs if absent.
 PROFILE ?= cpu
 DATASETS ?= mnist
+FEATURES ?=
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -12,8 +13,8 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $(INSTALLED)
 
-reproduce: $(INSTALLED)  ## the matrix of a profile, into results/$(PROFILE); DATASETS="mnist avatars"
-	$(BIN)/python -m lib.pipeline reproduce --profile $(PROFILE) --datasets $(DATASETS)
+reproduce: $(INSTALLED)  ## the matrix of a profile, into results/$(PROFILE); DATASETS="mnist avatars" FEATURES="thick bangs"
+	$(BIN)/python -m lib.pipeline reproduce --profile $(PROFILE) --datasets $(DATASETS) --features $(FEATURES)
 
 smoke: $(INSTALLED)  ## the whole chain at toy size
 	$(BIN)/python -m lib.pipeline reproduce --profile smoke

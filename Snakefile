@@ -1,15 +1,17 @@
 # Which notebook makes which file from which. One rule a stage; papermill runs inside `python -m lib.pipeline run`.
-#   make reproduce PROFILE=cpu DATASETS=mnist     or     snakemake --cores 2 --config profile=cpu datasets=mnist
+#   make reproduce PROFILE=cpu DATASETS=mnist FEATURES=thick     or
+#   snakemake --cores 2 --config profile=cpu datasets=mnist features=thick
 import sys
 
 from lib.domains import DOMAINS
 from lib.methods import METHODS
-from lib.pipeline import load_profile, methods_of, parameters_of, some, source_digest
+from lib.pipeline import cells, load_profile, methods_of, parameters_of, some, source_digest
 from lib.runs import FIGURES, TABLES, results_root
 
 PROFILE = config.get("profile", "cpu")
 MATRIX = load_profile(PROFILE)
 DATASETS = some(MATRIX, config.get("datasets", ",".join(MATRIX["datasets"])).split(","))
+FEATURES = [name for name in str(config.get("features") or "").split(",") if name]
 HOME = f"{results_root()}/{PROFILE}"
 DATA = f"{HOME}/{{dataset}}"
 MODEL = f"{DATA}/{{model}}/seed{{seed}}"
@@ -30,10 +32,7 @@ JUDGES = [
 ]
 CELLS = [
     CELL.format(dataset=dataset, model=model, seed=seed, feature=feature)
-    for dataset in DATASETS
-    for model, features in MATRIX["datasets"][dataset]["chains"].items()
-    for feature in features
-    for seed in MATRIX["seeds"]
+    for dataset, model, feature, seed in cells(MATRIX, DATASETS, FEATURES)
 ]
 
 

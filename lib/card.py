@@ -1,11 +1,12 @@
 """The metric card: what stands behind each distance of a run, so that a number is not compared with one of another kind."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 
 from lib.domains import DOMAINS
-from lib.runs import ROOT
+from lib.runs import ROOT, shown
 
 COLUMNS = ["dataset", "metric", "estimator", "extractor", "weights sha256", "d", "n", "reference", "n reference", "image"]
 NAME = r"^(?P<kind>FD extrapolated|FD|KID p|KID|FID)-(?P<extractor>[a-z]+\d+)(?:-n\d+)? to (?P<reference>.+)$"
@@ -32,16 +33,21 @@ def card(metrics: pd.DataFrame) -> pd.DataFrame:
     named = metrics.metric.str.extract(NAME)
     found = pd.concat([metrics[["dataset", "metric"]], named, metrics.protocol.str.extract(SOURCE)], axis=1)
     found = found[found.kind.notna()].drop_duplicates()
+    weights = found.weights
+    if weights.isna().any():
+        weights = weights.fillna(found.dataset.map(published()))
     size = found.dataset.map(lambda name: f"{DOMAINS[name].size} px, ")
     return found.assign(
         estimator=found.kind.map(ESTIMATORS),
         image=size + found.extractor.map(RESIZE),
-        **{"weights sha256": found.weights.fillna(found.dataset.map(published())), "n reference": found.other},
+        **{"weights sha256": weights, "n reference": found.other},
     )[COLUMNS].reset_index(drop=True)
 
 
-def published() -> dict[str, str]:
-    """Data set -> sha256 of the classifier that the published run made."""
-    stages = json.loads((ROOT / "results" / "cpu" / "manifest.json").read_text()).values()
+def published(manifest: Path = ROOT / "results" / "cpu" / "manifest.json") -> dict[str, str]:
+    """Data set -> sha256 of the classifier that the published run made. FileNotFoundError if its manifest was removed."""
+    if not manifest.is_file():
+        raise FileNotFoundError(f"{shown(manifest)} is missing: restore it with `git checkout -- {shown(manifest)}`.")
+    stages = json.loads(manifest.read_text()).values()
     outputs = {place: record["sha256"] for stage in stages for place, record in stage["outputs"].items()}
     return {name: outputs[place] for name in DOMAINS if (place := f"{name}/classifier.safetensors") in outputs}

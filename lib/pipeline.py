@@ -83,6 +83,25 @@ def some(profile: dict, datasets: list[str]) -> list[str]:
     return [name for name in profile["datasets"] if name in datasets or not datasets]
 
 
+def cells(profile: dict, datasets: list[str], features: list[str]) -> list[tuple[str, str, str, int]]:
+    """(data set, model, feature, seed) of the profile's matrix, of these data sets and features, of all features if the
+    list is empty; ValueError in one sentence for a feature that none of the data sets has."""
+    chains = [(name, *chain) for name in datasets for chain in profile["datasets"][name]["chains"].items()]
+    known = {feature: None for _, _, own in chains for feature in own}
+    for feature in features:
+        if feature not in known:
+            where = f"in the profile for {', '.join(datasets)}"
+            raise ValueError(f"feature {feature!r} is not {where}: choose among {', '.join(known)}.")
+    wanted = features or known
+    return [
+        (name, model, feature, seed)
+        for name, model, own in chains
+        for feature in own
+        if feature in wanted
+        for seed in profile["seeds"]
+    ]
+
+
 def methods_of(profile: dict, dataset: str) -> list[str]:
     """The methods that the profile runs on a data set: its own list, or else the profile's."""
     return profile["datasets"][dataset].get("methods", profile["methods"])
@@ -272,16 +291,19 @@ def alone(root: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def reproduce(profile: str, datasets: list[str]) -> None:
-    """Run a profile's matrix of these data sets (all if none is named) through Snakemake; what is made is not made again.
+def reproduce(profile: str, datasets: list[str], features: list[str]) -> None:
+    """Run a profile's matrix of these data sets and features (all if none is named) through Snakemake; what is made is not
+    made again.
 
-    When a stage fails, those that do not depend on it still run. Raises ValueError for a data set the profile lacks,
-    RuntimeError in one sentence when a stage failed, and PermissionError when the results folder cannot be written.
+    When a stage fails, those that do not depend on it still run. Raises ValueError for a data set or feature the profile
+    lacks, RuntimeError in one sentence when a stage failed, and PermissionError when the results folder cannot be written.
     """
-    chosen = some(load_profile(profile), datasets)
+    matrix = load_profile(profile)
+    chosen = some(matrix, datasets)
+    cells(matrix, chosen, features)
     start = time.perf_counter()
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores()), "--config", f"profile={profile}"]
-    command += [f"datasets={','.join(chosen)}"]
+    command += [f"datasets={','.join(chosen)}", f"features={','.join(features)}"]
     command += ["--nolock", "--rerun-incomplete", "--keep-going", "--scheduler", "greedy", "--quiet", "progress"]
     command += ["--rerun-triggers", "mtime", "params", "input"]
     with alone(results_root()) as lock:
@@ -444,6 +466,8 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--profile", default="smoke")
         if name in ("reproduce", "publish"):
             command.add_argument("--datasets", nargs="*", default=[])
+        if name == "reproduce":
+            command.add_argument("--features", nargs="*", default=[])
         if name == "run":
             command.add_argument("notebook")
             command.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
@@ -458,7 +482,8 @@ def main(arguments: list[str] | None = None) -> int:
             refresh()
         else:
             actions = {"check": load_profile, "manifest": manifest, "reproduce": reproduce, "publish": publish}
-            actions[given.command](given.profile, *([given.datasets] if "datasets" in given else []))
+            chosen = [vars(given)[name] for name in ("datasets", "features") if name in given]
+            actions[given.command](given.profile, *chosen)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

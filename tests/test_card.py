@@ -1,6 +1,7 @@
 """The metric card: what each distance was made with, read from the rows."""
 
 import pandas as pd
+import pytest
 
 from lib.card import COLUMNS, ESTIMATORS, NAME, RESIZE, card, published
 from lib.domains import DOMAINS
@@ -55,3 +56,8 @@ def test_every_published_distance_is_on_a_card_without_gaps():
 def test_every_extractor_has_its_resize():
     assert {domain.extractor for domain in DOMAINS.values()} <= set(RESIZE)
     assert pd.Series(["FID-inception2048-n9 to feature-free"]).str.extract(NAME).extractor[0] in RESIZE
+
+
+def test_a_missing_manifest_of_the_published_run_is_named_with_the_remedy(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"manifest\.json is missing: restore it with `git checkout"):
+        published(tmp_path / "manifest.json")

@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from lib import pipeline, report, runs
-from lib.pipeline import check_parameters, load_profile, main, parameters, parameters_of
+from lib.pipeline import cells, check_parameters, load_profile, main, parameters, parameters_of
 from lib.runs import ATTACKS, COSTS, METRICS
 
 
@@ -139,6 +139,19 @@ def test_environment_and_pyproject_agree():
 def test_a_dataset_that_the_profile_lacks_is_named(capsys):
     assert main(["reproduce", "--profile", "smoke", "--datasets", "mnist", "letters"]) == 1
     assert "dataset 'letters' is not in the profile: choose among mnist" in capsys.readouterr().err
+
+
+def test_a_feature_that_no_chosen_dataset_has_is_named(capsys):
+    assert main(["reproduce", "--profile", "cpu", "--datasets", "avatars", "--features", "beard", "thick"]) == 1
+    assert "feature 'thick' is not in the profile for avatars: choose among bangs, beard" in capsys.readouterr().err
+
+
+def test_a_matrix_is_narrowed_to_the_chosen_features():
+    chains = {"a": {"gan": ["hat", "beard"], "vae": ["hat"]}, "b": {"gan": ["beard"]}, "c": {"gan": ["hat"]}}
+    profile = {"seeds": [0, 1], "datasets": {name: {"chains": own} for name, own in chains.items()}}
+    beard = [("a", "gan", "beard", 0), ("a", "gan", "beard", 1), ("b", "gan", "beard", 0), ("b", "gan", "beard", 1)]
+    assert cells(profile, ["a", "b"], ["beard"]) == beard
+    assert len(cells(profile, ["a", "b"], [])) == 8
 
 
 def test_a_manifest_keeps_the_stages_of_data_sets_that_were_not_run(results):
