@@ -108,6 +108,13 @@ def read_table(path: Path) -> pd.DataFrame:
     return frame.assign(**{name: pd.to_numeric(frame[name]) for name in numbers})
 
 
+def check_datasets(metrics: pd.DataFrame, datasets: list[str]) -> None:
+    """Raise ValueError in one sentence for the first of ``datasets`` that has no rows."""
+    for name in datasets:
+        if name not in set(metrics.dataset):
+            raise ValueError(f"there are no rows of {name!r} to report: run `make reproduce DATASETS={name}` first.")
+
+
 def ordered(frame: pd.DataFrame, by: tuple[str, ...] = (*CHAIN, "method")) -> pd.DataFrame:
     """Rows in the order of data sets and chains, and within a chain of methods as a reader expects them."""
     ranks = {
@@ -304,10 +311,14 @@ def best_trials(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def needs_table(needs: pd.DataFrame) -> pd.DataFrame:
-    """One line a method, variant and number of labels: the mean over seeds and, of several, its 95 % t interval."""
+    """One line a method, variant and number of labels, fewest first: the mean over seeds and, of several, its 95 % t
+    interval."""
     keys = [*CHAIN, "method", "variant", "labels"]
+    by_labels = needs.sort_values(
+        [*CHAIN, "labels"], key=lambda c: pd.to_numeric(c) if c.name == "labels" else c, na_position="first"
+    )
     lines = []
-    for key, part in needs.groupby(keys, sort=False):
+    for key, part in by_labels.groupby(keys, sort=False):
         line = dict(zip(keys, key, strict=True)) | {"seeds": part.seed.nunique()}
         for metric, rows in part.groupby("metric", sort=False):
             form, scale = NEEDED.get(metric, (".1f", 1))

@@ -117,6 +117,14 @@ def test_the_table_holds_means_over_seeds():
     assert table["recall"].tolist() == ["0.900"]
 
 
+def test_the_table_begins_with_the_fewest_labels():
+    rows = [
+        (method, "", n, "0", "recall", 0.5, "", "") for method, n in (("a", "2000"), ("a", "50"), ("b", ""), ("c", "50"))
+    ]
+    table = report.needs_table(frame(*rows))
+    assert table[["method", "labels"]].to_numpy().tolist() == [["b", ""], ["a", "50"], ["c", "50"], ["a", "2000"]]
+
+
 def test_a_curve_is_drawn_through_its_means_beside_the_gold_retrain():
     rows = [
         ("least", "from labels alone", n, seed, m, v, v / 2, 2 * v)

@@ -110,3 +110,10 @@ def test_of_several_seeds_every_table_has_one_line():
     alone = found[found.seed.eq("0")]
     assert report.wide(alone, ["precision"]).precision.tolist() == [0.8]
     assert report.one_line(alone, ["method", "metric"]).equals(alone)
+
+
+def test_a_dataset_without_rows_is_named_with_the_command_that_makes_them():
+    metrics = pd.DataFrame({"dataset": ["mnist"]})
+    report.check_datasets(metrics, ["mnist"])
+    with pytest.raises(ValueError, match="no rows of 'celeba' to report: run `make reproduce DATASETS=celeba` first"):
+        report.check_datasets(metrics, ["mnist", "celeba"])
