@@ -24,20 +24,19 @@ from lib.weights import load_module, save_module
 class Features(nn.Sequential):
     """Three blocks of convolution, norm, ReLU and pooling, then a dense layer and ReLU.
 
-    In eval mode each norm is folded into its convolution and pooling comes before ReLU: the same numbers, sooner, for all
+    Pooling comes before ReLU, and in eval mode each norm is folded into its convolution: the same numbers, sooner, for all
     the losses, attacks and counts that ask a judge.
     """
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.training:
-            return super().forward(images)
         return self[14](self[13](self.maps(images)[-1].flatten(1)))
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """What each block makes of the images, in eval mode."""
+        """What each block makes of the images."""
         found = []
         for conv, norm in ((self[0], self[1]), (self[4], self[5]), (self[8], self[9])):
-            images = max_pool2d(conv2d(images, *folded(conv, norm), padding=1), 2).relu()
+            made = norm(conv(images)) if self.training else conv2d(images, *folded(conv, norm), padding=1)
+            images = max_pool2d(made, 2).relu()
             found.append(images)
         return found
 
@@ -74,8 +73,7 @@ class Judge(nn.Module):
         return [features, (self.head(features) / 4).tanh()]
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """What the three convolutions make of the images, each (N, width 2^k, size / 2^(k+1), size / 2^(k+1)), in eval
-        mode."""
+        """What the three convolutions make of the images, each (N, width 2^k, size / 2^(k+1), size / 2^(k+1))."""
         return self.features.maps(images)
 
 

@@ -385,7 +385,7 @@ def shipped_files(settings: dict, dataset: str) -> list[str]:
     """The files of a run that come with the kit, relative to the data set.
 
     Not those that hold weights which somebody else published: they are fetched where they are needed. Unlearned generators
-    and gold retrains only of the features that the headline or the smoke profile names, to keep a clone small.
+    only of the features that the headline or the smoke profile names, to keep a clone small.
     """
     from lib.domains import DOMAINS
 
@@ -400,8 +400,8 @@ def shipped_files(settings: dict, dataset: str) -> list[str]:
         whole = {settings["datasets"][dataset]["headline"].get(model), *smoke}
         for feature in features:
             names += [f"{home}/{feature}/{name}" for name in ("direction.safetensors", "judge.json")]
-            made = ("gold", *methods_of(settings, dataset)) if own and feature in whole else ()
-            names += [f"{home}/{feature}/{method}/generator.safetensors" for method in made]
+            made = methods_of(settings, dataset) if feature in whole else ()
+            names += [f"{home}/{feature}/{method}/generator.safetensors" for method in ("gold", *made) if own]
     return names
 
 

@@ -209,12 +209,12 @@ def test_published_figures_take_less_space_and_look_the_same():
     assert abs(again - np.asarray(smooth)).mean() < 8
 
 
-def test_shipped_are_own_weights_and_unlearned_ones_of_the_headline_alone():
+def test_shipped_are_own_weights_all_gold_retrains_and_unlearned_ones_of_the_headline_alone():
     chains = {"vae": ["glasses", "hat"], "mobilestylegan-w": ["glasses"]}
     part = {"chains": chains, "headline": {"vae": "glasses"}}
     settings = {"seeds": [0], "methods": ["exact"], "datasets": {"ffhq": part}}
     own = [f"vae/seed0/{name}" for name in ("generator.safetensors", "encoder.safetensors")]
-    own += [f"vae/seed0/glasses/{name}/generator.safetensors" for name in ("gold", "exact")]
+    own += [f"vae/seed0/{name}/generator.safetensors" for name in ("glasses/gold", "glasses/exact", "hat/gold")]
     homes = [f"{model}/seed0/{feature}" for model, features in chains.items() for feature in features]
     found = [f"{home}/{name}" for home in homes for name in ("direction.safetensors", "judge.json")]
     assert sorted(pipeline.shipped_files(settings, "ffhq")) == sorted(["cutoffs.json", "errors.json", *own, *found])

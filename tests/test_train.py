@@ -266,11 +266,12 @@ def test_an_informed_encoder_makes_the_description_readable():
     assert readable(500.0) > readable(0.001) + 0.2
 
 
-def test_a_judge_in_eval_mode_sees_what_its_layers_one_by_one_do():
+@pytest.mark.parametrize("training", [False, True])
+def test_a_judge_sees_what_its_layers_one_by_one_do(training):
     torch.manual_seed(0)
     judge = Judge(2, 4, channels=3, size=16)
     judge(torch.randn(64, 3, 16, 16))  # norms that have seen something
-    judge.eval().requires_grad_(False)
+    judge.train(training).requires_grad_(False)
     images, layers = torch.randn(5, 3, 16, 16, requires_grad=True), list(judge.features)
     for found, end in zip(judge.maps(images), (4, 8, 12), strict=True):
         torch.testing.assert_close(found, nn.Sequential(*layers[:end])(images))
