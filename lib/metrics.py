@@ -198,8 +198,7 @@ def kid(x: np.ndarray, y: np.ndarray, block: int = 256) -> float:
     """
     x, y = _pair("x", x, "y", y)
     m, n = len(x), len(y)
-    within_x = (_kernel_sum(x, x, block) - _kernel_diagonal(x)) / (m * (m - 1))
-    within_y = (_kernel_sum(y, y, block) - _kernel_diagonal(y)) / (n * (n - 1))
+    within_x, within_y = _kernel_within(x, block) / (m * (m - 1)), _kernel_within(y, block) / (n * (n - 1))
     return within_x + within_y - 2 * _kernel_sum(x, y, block) / (m * n)
 
 
@@ -275,6 +274,15 @@ def frechet_infinity(x: np.ndarray, y: np.ndarray, seed: int, sizes: int = 8) ->
 def _kernel_sum(x: Tensor, y: Tensor, block: int) -> float:
     one = torch.ones(1, dtype=x.dtype)
     return sum(torch.addmm(one, rows / x.shape[1], y.T).pow_(3).sum().item() for rows in x.split(block))
+
+
+def _kernel_within(x: Tensor, block: int) -> float:
+    """The kernel summed over all ordered pairs of different rows, each pair of blocks made once."""
+    total = 0.0
+    for start in range(0, len(x), block):
+        rows, later = x[start : start + block], x[start + block :]
+        total += _kernel_sum(rows, rows, block) - _kernel_diagonal(rows) + 2 * _kernel_sum(rows, later, block)
+    return total
 
 
 def _kernel_diagonal(x: Tensor) -> float:
