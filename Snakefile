@@ -30,10 +30,17 @@ JUDGES = [
         "judge-b.safetensors",
     )
 ]
-CELLS = [
-    CELL.format(dataset=dataset, model=model, seed=seed, feature=feature)
-    for dataset, model, feature, seed in cells(MATRIX, DATASETS, FEATURES)
-]
+CHOSEN = cells(MATRIX, DATASETS, FEATURES)
+CELLS = [CELL.format(dataset=dataset, model=model, seed=seed, feature=feature) for dataset, model, feature, seed in CHOSEN]
+
+
+def asked(kind, seeds):
+    """The chosen cells of these seeds for which the profile asks for ``needs`` or a ``search``, and their data sets."""
+    return [
+        (cell, dataset)
+        for cell, (dataset, model, feature, seed) in zip(CELLS, CHOSEN)
+        if seed in seeds and MATRIX["datasets"][dataset].get(kind, {}).get(model) == feature
+    ]
 
 
 def stage(notebook):
@@ -224,16 +231,11 @@ rule needs:
         CELL_RUN + " --outputs {output}"
 
 
-NEEDED = [
-    CELL.format(dataset=dataset, model=model, seed=seed, feature=feature) + "/needs-least.csv"
-    for dataset in DATASETS
-    for model, feature in MATRIX["datasets"][dataset].get("needs", {}).items()
-    for seed in MATRIX["seeds"][::2]  # a quarter of an hour each: every other seed
-]
+# A quarter of an hour each: every other seed.
+NEEDED = [f"{cell}/needs-least.csv" for cell, _ in asked("needs", MATRIX["seeds"][::2])]
 SEARCHED = [
-    CELL.format(dataset=dataset, model=model, seed=MATRIX["seeds"][0], feature=feature) + f"/{method}/trials-search.csv"
-    for dataset in DATASETS
-    for model, feature in MATRIX["datasets"][dataset].get("search", {}).items()
+    f"{cell}/{method}/trials-search.csv"
+    for cell, dataset in asked("search", MATRIX["seeds"][:1])
     for method in methods_of(MATRIX, dataset)
 ]
 MORE = [kind for kind, files in (("trials", SEARCHED), ("needs", NEEDED)) if files]

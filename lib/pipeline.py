@@ -31,6 +31,9 @@ from lib.runs import ROOT, SHIPPED, cores, results_root
 
 NOTEBOOKS = ROOT / "notebooks"
 MARKS = ("<!-- headline table -->", "<!-- end of headline table -->")
+# Large pages, and none given back: what the networks free and allocate anew at every step then costs no page faults, a
+# twentieth to a tenth of a training on faces (glibc reads this).
+MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "papermill", "snakemake")
 
 
@@ -208,12 +211,7 @@ def execute(notebook: str, values: dict[str, object], target: Path) -> float:
     import papermill
 
     quiet = {"TQDM_DISABLE": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "PAPERMILL_RUN": "1"}
-    # Large pages, and none given back: what the networks free and allocate anew at every step then costs no page faults, a
-    # tenth of a training on faces (glibc reads this).
-    malloc = {"hugetlb": 1, "mmap_max": 0, "trim_threshold": 1 << 34}
-    os.environ.update(
-        quiet | {"GLIBC_TUNABLES": ":".join(f"glibc.malloc.{name}={value}" for name, value in malloc.items())}
-    )
+    os.environ.update(quiet | {"GLIBC_TUNABLES": MALLOC})
     try:
         book = papermill.execute_notebook(
             NOTEBOOKS / f"{notebook}.ipynb",
