@@ -149,16 +149,20 @@ class Edit(NamedTuple):
         return Edit(self.vector.to(device), self.threshold, None if self.move is None else self.move.to(device))
 
 
-def rejected(generator: nn.Module, n: int, seed: int | list[int], edit: Edit) -> Tensor:
-    """The control that trains nothing (FAST, Panda & Prathosh, 2024): the first n latents (n, d) with sim = 0.
+def rejected(generator: nn.Module, z: Tensor, seed: int | list[int], edit: Edit) -> Tensor:
+    """The control that trains nothing (FAST, Panda & Prathosh, 2024): latents (n, d), those with sim = 1 replaced by the
+    first of another stream with sim = 0.
 
-    Raises ValueError when fewer than one latent in fifty would be kept.
+    Raises ValueError when fewer than one latent in fifty of that stream would be kept.
     """
+    z, refused = z.clone(), edit.similar(z) == 1
+    n = int(refused.sum())
     for factor in (2, 5, 50):
-        z = prior(generator, factor * n, seed)
-        kept = z[edit.similar(z) == 0]
-        if len(kept) >= n:
-            return kept[:n]
+        other = prior(generator, factor * n, seed)
+        other = other[edit.similar(other) == 0]
+        if len(other) >= n:
+            z[refused] = other[:n]
+            return z
     raise ValueError("the threshold rejects more than 98 % of the latents: raise RESIDUAL in notebook 03_direction.")
 
 

@@ -95,11 +95,13 @@ def test_a_direction_that_does_not_carry_the_feature_has_no_threshold():
         latent.calibrated_threshold(z, labels, torch.tensor([1.0, 0, 0, 0]), residual=0.01)
 
 
-def test_rejected_latents_lie_below_the_threshold():
-    edit = Edit(torch.tensor([1.0, 0.0]), 0.0)
-    assert (latent.rejected(plain(2), 100, 0, edit)[:, 0] < 0).all()
+def test_rejected_latents_are_drawn_again_and_the_others_stay():
+    edit, z = Edit(torch.tensor([1.0, 0.0]), 0.0), latents(100, 2, 0)
+    kept = latent.rejected(plain(2), z, 1, edit)
+    assert (kept[:, 0] < 0).all()
+    assert torch.equal(kept[z[:, 0] < 0], z[z[:, 0] < 0])
     with pytest.raises(ValueError, match="98 %"):
-        latent.rejected(plain(2), 100, 0, Edit(torch.tensor([1.0, 0.0]), -5.0))
+        latent.rejected(plain(2), z, 1, Edit(torch.tensor([1.0, 0.0]), -5.0))
 
 
 def test_expected_cosine_by_hand():

@@ -42,6 +42,15 @@ def sample(generator: nn.Module, z: Tensor, batch: int = 250) -> Tensor:
         return torch.cat([generator(part.to(device)).float().cpu() for part in z.split(batch)]).contiguous()
 
 
+def resample(generator: nn.Module, z: Tensor, before: Tensor, images: Tensor) -> Tensor:
+    """Images of the latents z (N, d) where ``images`` (N, C, H, W) of the latents ``before`` (N, d) are known: only latents
+    that moved are made again."""
+    moved, images = (z != before).any(1), images.clone()
+    if moved.any():
+        images[moved] = sample(generator, z[moved])
+    return images
+
+
 __all__ = [
     "GENERATORS",
     "Decoder",
@@ -53,6 +62,7 @@ __all__ = [
     "StyleGAN2",
     "at_full_size",
     "load_generator",
+    "resample",
     "sample",
     "save_generator",
 ]
