@@ -10,6 +10,7 @@ import torch
 from lib import latent
 from lib.latent import Direction, Edit, latents, projection, target_vector
 from lib.methods import conditional, exact, literal
+from lib.models import sample, sample_moved
 
 
 def plain(dim):
@@ -100,8 +101,18 @@ def test_rejected_latents_are_drawn_again_and_the_others_stay():
     kept = latent.rejected(plain(2), z, 1, edit)
     assert (kept[:, 0] < 0).all()
     assert torch.equal(kept[z[:, 0] < 0], z[z[:, 0] < 0])
+    assert torch.equal(latent.rejected(plain(2), z, 1, Edit(torch.tensor([1.0, 0.0]), 5.0)), z)
     with pytest.raises(ValueError, match="98 %"):
         latent.rejected(plain(2), z, 1, Edit(torch.tensor([1.0, 0.0]), -5.0))
+
+
+def test_only_the_images_of_latents_that_moved_are_made_again():
+    generator, made, before = torch.nn.Linear(2, 3).requires_grad_(False), [], latents(50, 2, 0)
+    generator.register_forward_hook(lambda module, inputs, images: made.append(len(images)))
+    z, images = Edit(torch.tensor([1.0, 0.0]), 0.0)(before), sample(generator, before)
+    torch.testing.assert_close(sample_moved(generator, z, before, images), sample(generator, z))
+    assert torch.equal(sample_moved(generator, before, before, images), images)
+    assert made == [50, int((before[:, 0] > 0).sum()), 50]  # none for the latents that all stayed
 
 
 def test_expected_cosine_by_hand():

@@ -42,7 +42,7 @@ def sample(generator: nn.Module, z: Tensor, batch: int = 250) -> Tensor:
         return torch.cat([generator(part.to(device)).float().cpu() for part in z.split(batch)]).contiguous()
 
 
-def resample(generator: nn.Module, z: Tensor, before: Tensor, images: Tensor) -> Tensor:
+def sample_moved(generator: nn.Module, z: Tensor, before: Tensor, images: Tensor) -> Tensor:
     """Images of the latents z (N, d) where ``images`` (N, C, H, W) of the latents ``before`` (N, d) are known: only latents
     that moved are made again."""
     moved, images = (z != before).any(1), images.clone()
@@ -62,7 +62,7 @@ __all__ = [
     "StyleGAN2",
     "at_full_size",
     "load_generator",
-    "resample",
     "sample",
+    "sample_moved",
     "save_generator",
 ]
