@@ -165,10 +165,10 @@ def score_rows(seen: Reading, name: str, domain: Domain, protocol: str) -> list[
     return [row(name, metrics.inception_score(seen.probabilities), len(seen.logits), protocol)]
 
 
-def share_rows(table: Table, domain: Domain) -> list[dict]:
-    """The share of the images that have each label, in 0..1."""
+def share_rows(table: Table, domain: Domain, protocol: str) -> list[dict]:
+    """The share of the images that have each label, in 0..1; ``protocol`` names who says so."""
     n = len(next(iter(table.values())))
-    return [row(f"share of {label}", share, n, domain.classifier) for label, share in shares(table, domain).items()]
+    return [row(f"share of {label}", share, n, protocol) for label, share in shares(table, domain).items()]
 
 
 def quality_rows(seen: Seen, references: dict[str, np.ndarray], prdc_n: int, bench: Bench) -> list[dict]:

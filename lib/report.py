@@ -218,6 +218,18 @@ def direction_table(metrics: pd.DataFrame) -> pd.DataFrame:
     return wide(found, found.metric.unique().tolist())
 
 
+def generator_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """One line a trained generator and measure of its samples; of the share of a label also that among the training images,
+    and how far off it is, in per cent of that. Of several seeds means."""
+    keys = [*CHAIN, "method", "metric"]
+    trained = ordered(one_line(metrics[metrics.method.isin(["pretrain", "gold"])], keys), tuple(CHAIN))
+    real = metrics[metrics.method.eq("real") & metrics.metric.str.startswith("share of ")]
+    shares = real.groupby(["dataset", "metric"]).value.mean().rename("training images")
+    table = trained.join(shares, on=["dataset", "metric"])
+    table["off (%)"] = (100 * (table.value / table["training images"] - 1)).round(1)
+    return table[[*keys, "value", "n", "training images", "off (%)"]]
+
+
 def cost_table(costs: pd.DataFrame) -> pd.DataFrame:
     """Seconds and steps of every training, and its share of the pre-training and of the gold retrain of the same model."""
     table = costs[costs.stage.isin(["pretrain", "gold", "unlearn"])].copy()
@@ -347,14 +359,13 @@ def label_curves(needs: pd.DataFrame) -> Figure:
 
 def build_tables(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Every table of ``TABLES`` from the three frames of rows."""
-    judged = metrics[metrics.metric.str.startswith("judge ")]
-    trained = metrics[metrics.method.isin(["pretrain", "gold", "real"])]
+    judged = metrics[metrics.metric.str.startswith(("judge ", "classifier accuracy", "AUC A", "AUC B", "AUC exact"))]
     ratios = ("ratio exact", "ratio B", "ratio B corrected", "miss rate", "creation rate", *FULL_SIZE)
     removed = metrics[metrics.metric.isin(ratios) | metrics.metric.str.startswith(("agreement ", "kappa "))]
     return {
         "headline": headline(metrics, attacks, costs),
         "judges": one_line(judged, [*CHAIN, "metric"])[[*CHAIN, "metric", "value", "low", "high", "n", "protocol"]],
-        "generators": wide(trained, trained.metric.unique().tolist()),
+        "generators": generator_table(metrics),
         "directions": direction_table(metrics),
         "axes": axes_table(metrics, attacks, costs),
         "removal": one_line(removed, [*CHAIN, "method", "metric"])[
