@@ -37,9 +37,9 @@ class Recipe:
     """
 
     sure: float = 0.01
-    margin: float = 1.0
+    margin: float = 0.3
     moves: int = 4
-    change: int = 4
+    change: int = 8
     rounds: int = 4
     radius: float = 2.0
 
