@@ -29,7 +29,7 @@ PARTS = {
     "linear edits": Recipe(moves=0),
     "edits of one step": Recipe(moves=1),
     "edits to the boundary": Recipe(margin=0.0),
-    "one latent in four changes": Recipe(change=4),
+    "one latent in eight changes": Recipe(change=8),
     "no latent search": Recipe(radius=0.0),
     "no rounds": Recipe(rounds=0),
 }

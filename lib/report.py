@@ -86,10 +86,11 @@ def latents_with(*cell: str | int, count: int, device: torch.device) -> Tensor:
     return first_showing(original, z, count, lambda images: see(images, bench).exact)
 
 
-def before_after(*cell: str | int, z: Tensor, device: torch.device) -> dict[str, Tensor]:
-    """What the original and each unlearned generator make of the latents, named for a figure; cell as ``latents_with``."""
+def before_after(*cell: str | int, methods: list[str], z: Tensor, device: torch.device) -> dict[str, Tensor]:
+    """What those of ``methods`` that have a generator at hand make of the latents, named for a figure; cell as
+    ``latents_with``."""
     _, _, model, _, feature = cell
-    places = generators_of(*cell).items()
+    places = {name: place for name, place in generators_of(*cell).items() if name in methods}.items()
     return {f"{model}, {feature}: {name}": sample(load_generator(place, model, device), z) for name, place in places}
 
 
@@ -112,7 +113,8 @@ def check_datasets(metrics: pd.DataFrame, datasets: list[str]) -> None:
     """Raise ValueError in one sentence for the first of ``datasets`` that has no rows."""
     for name in datasets:
         if name not in set(metrics.dataset):
-            raise ValueError(f"there are no rows of {name!r} to report: run `make reproduce DATASETS={name}` first.")
+            needs = " PROFILE=gpu" if name == "celeba" else ""  # the only data set that no smaller profile has
+            raise ValueError(f"there are no rows of {name!r} to report: run `make reproduce{needs} DATASETS={name}` first.")
 
 
 def ordered(frame: pd.DataFrame, by: tuple[str, ...] = (*CHAIN, "method")) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.utils import make_grid
 
 from lib import plots
@@ -31,3 +32,19 @@ def test_names_of_one_place_are_written_together():
     x, y = np.array([1.0, 1.01, 10.0]), np.array([5.0, 5.01, 20.0])
     groups = plots.together(["a", "b", "c"], x, y)
     assert [names for names, _ in groups] == [["c"], ["b", "a"]]
+
+
+def test_a_saved_figure_is_close_to_what_was_drawn_and_the_same_every_time(tmp_path):
+    ramp = torch.linspace(-1, 1, 32)
+    images = torch.stack(
+        [torch.stack([ramp.expand(32, 32), ramp.expand(32, 32).T, ramp[k * 10].expand(32, 32)]) for k in range(4)]
+    )
+    figure = plots.sheet(images, 4, "ramps of colour")
+    for name in ("once.png", "again.png"):
+        plots.save(figure, tmp_path / name)
+    figure.savefig(tmp_path / "whole.png", dpi=110, bbox_inches="tight")
+    saved, whole = (np.asarray(Image.open(tmp_path / name).convert("RGB"), float) for name in ("once.png", "whole.png"))
+    assert (tmp_path / "once.png").read_bytes() == (tmp_path / "again.png").read_bytes()
+    assert saved.shape == whole.shape
+    assert np.abs(saved - whole).mean() < 4
+    assert len(np.unique(saved.reshape(-1, 3), axis=0)) <= 256

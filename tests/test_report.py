@@ -115,5 +115,21 @@ def test_of_several_seeds_every_table_has_one_line():
 def test_a_dataset_without_rows_is_named_with_the_command_that_makes_them():
     metrics = pd.DataFrame({"dataset": ["mnist"]})
     report.check_datasets(metrics, ["mnist"])
-    with pytest.raises(ValueError, match="no rows of 'celeba' to report: run `make reproduce DATASETS=celeba` first"):
+    with pytest.raises(
+        ValueError, match="no rows of 'celeba' to report: run `make reproduce PROFILE=gpu DATASETS=celeba` first"
+    ):
         report.check_datasets(metrics, ["mnist", "celeba"])
+
+
+def test_the_table_of_generators_says_how_far_off_each_share_is():
+    chain = {"dataset": "avatars", "model": "gan", "feature": ""}
+    known = [
+        {**chain, "method": "pretrain", "seed": "0", "metric": "share of beard", "value": 0.15, "n": 10_000},
+        {**chain, "method": "pretrain", "seed": "0", "metric": "FD-cnn64 to training images", "value": 9.0, "n": 10_000},
+        {**chain, "model": "", "method": "real", "seed": "0", "metric": "share of beard", "value": 0.1, "n": 20_000},
+    ]
+    table = report.generator_table(pd.DataFrame(known).assign(low=NAN, high=NAN, protocol=""))
+    assert table.metric.tolist() == ["share of beard", "FD-cnn64 to training images"]
+    assert table["training images"].tolist()[0] == 0.1
+    assert table["off (%)"].tolist()[0] == pytest.approx(50)
+    assert np.isnan(table["off (%)"].tolist()[1])

@@ -45,7 +45,7 @@ METHODS = {
     "exact": Method(exact.unlearn, 3.0, 3.0),
     "conditional": Method(conditional.unlearn, 3.0, 3.0),
     "anchored": Method(amnesia.unlearn_anchored, 1.0, 2.2, 9.5e-5),
-    "least": Method(least.unlearn, 0.01, 0.0028, 6e-4),
+    "least": Method(least.unlearn, 0.01, 0.0028, 1.7e-4),
     "sham": Method(sham.unlearn, 3.0, 3.0),
     "fine-tune": Method(finetune.unlearn, 1.0, 0.17, 9.5e-6, pace=SLOW),
     "ascent": Method(ascent.unlearn, 1.0, 3.6, 5.3e-6, pace=SLOW),

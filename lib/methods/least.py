@@ -37,9 +37,9 @@ class Recipe:
     """
 
     sure: float = 0.01
-    margin: float = 0.3
+    margin: float = 1.0
     moves: int = 4
-    change: int = 8
+    change: int = 4
     rounds: int = 4
     radius: float = 2.0
 
