@@ -4,6 +4,7 @@ Three judges read three different depths of EfficientNet-Lite0, so that no two o
 the same labels. How often each is wrong is counted by cross-validation, on samples that the fitted part never saw.
 """
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -114,13 +115,14 @@ def cross_validated(seen: np.ndarray, labels: np.ndarray, seed: int) -> tuple[li
     return [validation.auc for validation in found], [validation.errors() for validation in found]
 
 
-def read_labelled(generator: nn.Module, file: Path, n_train: int, seed: int, device: torch.device) -> Dataset:
-    """Samples of a generator as its data set: ``n_train`` fresh ones for training, and for testing those labelled by eye.
+def read_labelled(generator: nn.Module, file: Path, n_train: int, n_test: int, seed: int, device: torch.device) -> Dataset:
+    """Samples of a generator as its data set: ``n_train`` fresh ones for training, and for testing the first ``n_test`` of
+    those labelled by eye.
 
     The table holds the columns of ``file``; a test row has the labels of the eye, NaN where it was unsure, a training row
     has those of a judge fitted to the test rows. Raises as ``annotations.column``, ``fit_eye_judge`` and ``load_lite0``.
     """
-    labels = annotations.matrix(file)
+    labels = dict(islice(annotations.matrix(file).items(), n_test))
     z = prior(generator, max(labels) + 1, stream(ANNOTATED, "label"))[list(labels)]
     seen, fresh = sample(generator, z), sample(generator, prior(generator, n_train, stream(seed, "data")))
     by_eye = np.array(list(labels.values()), np.float32)

@@ -87,9 +87,9 @@ def read_faces(n_train: int, n_test: int, seed: int) -> Dataset:
 
 
 def read_digiface(n_train: int, n_test: int, seed: int) -> Dataset:
-    """Fresh samples of the digiface GAN, and for testing all that were labelled by eye, whatever ``n_test`` is."""
+    """Fresh samples of the digiface GAN, and for testing the first of those labelled by eye."""
     device = resolve_device("auto")
-    return read_labelled(load_digiface(device), DIGIFACE, n_train, seed, device)
+    return read_labelled(load_digiface(device), DIGIFACE, n_train, n_test, seed, device)
 
 
 def load_ffhq(device: torch.device) -> nn.Module:
@@ -103,9 +103,9 @@ def load_ffhq_w(device: torch.device) -> nn.Module:
 
 
 def read_ffhq(n_train: int, n_test: int, seed: int) -> Dataset:
-    """Fresh samples of MobileStyleGAN, and for testing all that were labelled by eye, whatever ``n_test`` is."""
+    """Fresh samples of MobileStyleGAN, and for testing the first of those labelled by eye."""
     device = resolve_device("auto")
-    return read_labelled(load_ffhq(device), FFHQ, n_train, seed, device)
+    return read_labelled(load_ffhq(device), FFHQ, n_train, n_test, seed, device)
 
 
 DOMAINS: dict[str, Domain] = {

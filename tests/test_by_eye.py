@@ -107,7 +107,7 @@ def test_samples_labelled_by_eye_are_the_test_rows(tmp_path, monkeypatch):
     marks = [["unsure", "1"] if i == 7 else [str(int(v > 0)) for v in row] for i, row in enumerate(z.tolist())]
     rows = [",".join([str(i), *mark]) for i, mark in enumerate(marks)]
     (tmp_path / "labels.csv").write_text("\n".join(["index,left,bright", *rows]) + "\n")
-    dataset = read_labelled(generator, tmp_path / "labels.csv", 20, 3, CPU)
+    dataset = read_labelled(generator, tmp_path / "labels.csv", 20, 1000, 3, CPU)
     assert dataset.images.shape == (110, 3, 64, 64)
     assert dataset.train.sum() == 20
     fresh = latents(20, 2, stream(3, "data"))
@@ -115,6 +115,8 @@ def test_samples_labelled_by_eye_are_the_test_rows(tmp_path, monkeypatch):
     assert dataset.table["bright"][20:].tolist() == [float(bright) for _, bright in marks]
     unsure = np.isnan(dataset.table["left"])
     assert np.flatnonzero(unsure).tolist() == [27]
+    fewer = read_labelled(generator, tmp_path / "labels.csv", 20, 80, 3, CPU)
+    assert fewer.table["bright"][20:].tolist() == dataset.table["bright"][20:100].tolist()
 
 
 def test_an_unsure_label_neither_teaches_nor_counts(squares):
