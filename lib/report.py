@@ -19,6 +19,7 @@ from lib.latent import prior, stream
 from lib.methods import METHODS
 from lib.metrics import mean_interval
 from lib.models import at_full_size, load_generator, sample
+from lib.pipeline import read_profile
 from lib.runs import ATTACKS, COSTS, METRICS, NEEDS, TRIALS, find, read_rows, write_rows
 
 METHOD_ORDER = ("original", "oracle edit", "rejection", *METHODS, "gold retrain")
@@ -113,8 +114,9 @@ def check_datasets(metrics: pd.DataFrame, datasets: list[str]) -> None:
     """Raise ValueError in one sentence for the first of ``datasets`` that has no rows."""
     for name in datasets:
         if name not in set(metrics.dataset):
-            needs = " PROFILE=gpu" if name == "celeba" else ""  # the only data set that no smaller profile has
-            raise ValueError(f"there are no rows of {name!r} to report: run `make reproduce{needs} DATASETS={name}` first.")
+            profile = next((known for known in ("cpu", "gpu") if name in read_profile(known)["datasets"]), "cpu")
+            command = f"make reproduce PROFILE={profile} DATASETS={name}"
+            raise ValueError(f"there are no rows of {name!r} to report: run `{command}` first.")
 
 
 def ordered(frame: pd.DataFrame, by: tuple[str, ...] = (*CHAIN, "method")) -> pd.DataFrame:
