@@ -8,7 +8,6 @@ import ast
 import base64
 import fcntl
 import hashlib
-import io
 import json
 import os
 import platform
@@ -418,15 +417,14 @@ def ship_dataset(source: Path, target: Path, dataset: str) -> None:
 
 
 def lighter(notebook: str) -> str:
-    """The executed notebook with its figures in 160 colours each: sheets of faces take a third of the space."""
-    from PIL import Image
+    """The executed notebook with its figures in 160 colours each."""
+    from lib.plots import in_few_colours
 
     book = json.loads(notebook)
     for output in [output for cell in book["cells"] for output in cell.get("outputs", [])]:
         if "image/png" in output.get("data", {}):
-            whole = Image.open(io.BytesIO(base64.b64decode(output["data"]["image/png"]))).convert("RGB")
-            whole.quantize(160).save(small := io.BytesIO(), "png", optimize=True)
-            output["data"]["image/png"] = base64.b64encode(small.getvalue()).decode()
+            small = in_few_colours(base64.b64decode(output["data"]["image/png"]), 160)
+            output["data"]["image/png"] = base64.b64encode(small).decode()
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
 
 

@@ -47,12 +47,17 @@ def looks(names: Iterable[str]) -> dict[str, dict[str, str | None]]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG in 256 colours without time stamp or software name, under a temporary name first. Sheets of
-    faces take a third of the space in so few; the rare colours are among them."""
+    """Write the figure as PNG in 256 colours without time stamp or software name, under a temporary name first."""
     figure.savefig(whole := BytesIO(), format="png", dpi=110, bbox_inches="tight")
     with replacing(path) as temporary:
-        few = Image.open(whole).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=4)
-        few.save(temporary, "png", optimize=True)
+        temporary.write_bytes(in_few_colours(whole.getvalue(), 256))
+
+
+def in_few_colours(png: bytes, count: int) -> bytes:
+    """A PNG in ``count`` colours, rare ones among them: sheets of faces take a third of the space."""
+    few = Image.open(BytesIO(png)).convert("RGB").quantize(count, Image.Quantize.MAXCOVERAGE, kmeans=4)
+    few.save(small := BytesIO(), "png", optimize=True)
+    return small.getvalue()
 
 
 def tiled(images: Tensor, columns: int, gap: float = -0.7) -> Tensor:

@@ -104,4 +104,4 @@ def test_published_results_are_small():
     folders = (RESULTS / run / name for run in RUNS for name in (*PARTS, "notebooks"))
     alone = (path for run in RUNS for path in (RESULTS / run).glob("*.*"))
     tracked = [*alone, *(path for folder in folders for path in folder.rglob("*.*"))]
-    assert sum(path.stat().st_size for path in tracked) <= 32_000_000  # rows are text: git stores them in a tenth of that
+    assert sum(path.stat().st_size for path in tracked) <= 25_000_000
