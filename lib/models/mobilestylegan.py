@@ -97,7 +97,9 @@ class StyledConv(nn.Module):
             self.modulation(w) / (9 * n_in) ** 0.5,
             self.pointwise,
         )
-        rows = leaky_relu_(rows.add_(self.noise.view(-1, 1)).add_(self.bias), 0.2)
+        # Added in the precision of the rows: mixed with bfloat16 an addition takes longer than the product before it.
+        noise, bias = self.noise.view(-1, 1).to(rows.dtype), self.bias.to(rows.dtype)
+        rows = leaky_relu_(rows.add_(noise).add_(bias), 0.2)
         return rows.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
 
 
