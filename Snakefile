@@ -73,7 +73,7 @@ rule data:
     params:
         **stage("01_data"),
     threads: MATRIX["threads"]
-    priority: 1  # first, so that no data set's chain is left to run alone at the end
+    priority: 2  # first, and what trains longest next, so that nothing is left to run alone at the end
     shell:
         RUN + " --outputs {output}"
 
@@ -102,6 +102,7 @@ for model, companion in (("gan", "discriminator"), ("vae", "encoder"), ("vae-w",
             **stage("02_pretrain"),
             model=model,
         threads: MATRIX["threads"]
+        priority: 1
         shell:
             RUN + " -p MODEL {params.model} -p SEED {wildcards.seed} --outputs {output}"
 
@@ -138,6 +139,7 @@ rule gold:
         f"{CELL}/gold/costs-gold.csv",
     params:
         **stage("02_pretrain"),
+    priority: 1
     shell:
         RUN + " -p MODEL {wildcards.model} -p SEED {wildcards.seed} -p WITHOUT {wildcards.feature} --outputs {output}"
 
