@@ -266,3 +266,26 @@ def test_least_edits_end_the_feature_that_judge_a_sees(long):
     before, after = (long.score(sample(g, z)) > 0 for g in (long.original, unlearned))
     assert before.float().mean() > 0.1
     assert after.float().mean() < 0.25 * before.float().mean()
+
+
+def test_what_is_held_is_how_far_the_other_logits_moved(task):
+    aware = replace(task, others=lambda x: torch.stack([2 * brightness(x), x[:, 0, 0, 0]], 1))
+    z = latents(5, 8, 4)
+    images = aware.shown(z)
+    assert float(aware.held(z, images)) == pytest.approx(0, abs=1e-6)
+    lighter = images + 0.5
+    assert float(aware.held(z, lighter)) == pytest.approx((2 * 0.5 + 0.5) / 2, abs=1e-5)
+
+
+def test_least_edits_that_hold_another_logit_move_it_less(long):
+    def corner(x):
+        return x[:, :, :4, :4].mean((1, 2, 3))
+
+    aware = replace(long, strength=0.01, others=lambda x: 8 * corner(x)[:, None])
+    z = prior(long.original, 500, [9, 9])
+    has = long.score(sample(long.original, z)) > 0
+    before = corner(sample(long.original, z[has]))
+    free, held = (least.unlearn(aware, least.Recipe(hold=hold))[0] for hold in (0.0, 0.05))
+    moved = [float((corner(sample(g, z[has])) - before).abs().mean()) for g in (free, held)]
+    assert moved[1] < 0.5 * moved[0]
+    assert (long.score(sample(held, z)) > 0).float().mean() < 0.25 * has.float().mean()

@@ -33,7 +33,8 @@ class Recipe:
     sure: share of the labelled latents with the feature that judge A may overlook. margin: how far an edit goes beyond
     that, as a multiple of the way back to their median. moves: steps of an edit; 0 for the paper's linear edit. change:
     one latent in so many has to change. rounds: times that the student is searched, and radius: how far, in prior standard
-    deviations; with a radius of 0 only fresh latents that still show the feature are found.
+    deviations; with a radius of 0 only fresh latents that still show the feature are found. hold: weight of the term that
+    keeps judge A's other logits where the image has to change.
     """
 
     sure: float = 0.01
@@ -42,6 +43,7 @@ class Recipe:
     change: int = 4
     rounds: int = 4
     radius: float = 2.0
+    hold: float = 0.0
 
 
 def logit(task: Task, generator: nn.Module, z: Tensor) -> Tensor:
@@ -148,6 +150,10 @@ def unlearn(task: Task, recipe: Recipe = Recipe()) -> tuple[nn.Module, Curve]:
         made = task.made(student, z)
         doubts = softplus(task.logit(made[:count]) - lessons.doubt)
         terms = {"taught": l1(made, target).mean(), "judge": doubts.mean()}
-        return {"total": terms["taught"] + task.strength * terms["judge"], **terms}
+        total = terms["taught"] + task.strength * terms["judge"]
+        if recipe.hold:
+            terms["held"] = task.held(z[:count], made[:count])
+            total = total + recipe.hold * terms["held"]
+        return {"total": total, **terms}
 
     return replace(task, checkpoint=None).tune(loss)

@@ -27,9 +27,9 @@ class Task:
     """A generator that has to forget, and what is known of the feature.
 
     original: G0, which no method changes. direction: what notebook 03 found, with the labels of the labelling stream.
-    score: images -> judge A's logit for the feature (N,), differentiable. critic: the discriminator of a GAN, where
-    there is one. steps, batch, rate: the budget, the same for every method. strength: the method's own weight, whatever it
-    weighs; each method says what.
+    score: images -> judge A's logit for the feature (N,), differentiable. others: images -> its logits for all other
+    features (N, k), where it knows any. critic: the discriminator of a GAN, where there is one. steps, batch, rate: the
+    budget, the same for every method. strength: the method's own weight, whatever it weighs; each method says what.
     """
 
     original: nn.Module
@@ -42,6 +42,7 @@ class Task:
     seed: int
     device: torch.device
     critic: nn.Module | None = None
+    others: Callable[[Tensor], Tensor] | None = None
     checkpoint: Path | None = None
 
     @cached_property
@@ -83,6 +84,13 @@ class Task:
         """Judge A's logit for the feature in images (N, C, H, W), (N,), differentiable."""
         with autocast(self.device):
             return self.score(images).float()
+
+    def held(self, z: Tensor, images: Tensor) -> Tensor:
+        """Mean distance of images (N, C, H, W) from those of G0 at z (N, d), in judge A's logits for the other features."""
+        with autocast(self.device):
+            with torch.no_grad():
+                before = self.others(self.shown(z))
+            return (self.others(images) - before).float().abs().mean()
 
     def unlikely(self, student: nn.Module, z: Tensor, i: int) -> Tensor:
         """How badly the student explains G0's images of z: the squared error summed over an image, mean over the batch.
@@ -128,4 +136,4 @@ def load_task(
     direction, critic = Direction.load(find(*home, feature, "direction.safetensors")), None
     if model == "gan" and model not in DOMAINS[dataset].generators:
         critic = load_module(find(*home, "discriminator.safetensors"), Discriminator, "discriminator", device)
-    return Task(original, direction, bench.score_a, steps, batch, 1e-3, 1.0, seed, device, critic)
+    return Task(original, direction, bench.score_a, steps, batch, 1e-3, 1.0, seed, device, critic, bench.others_a)
