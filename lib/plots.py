@@ -199,6 +199,17 @@ def named_size(panels: dict[str, dict]) -> tuple[float, float]:
     return (8.5 if many else 5.2) * len(panels), 6.5 if many else 4.4
 
 
+def shared_legend(figure: Figure) -> None:
+    """One legend below all panels, each name once: a gold retrain may be in some of them only."""
+    handles = {}
+    for axis in figure.axes:
+        for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(name, handle)
+    figure.tight_layout()
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.02), "ncols": 6}
+    figure.legend(handles.values(), handles, **below, fontsize=8, frameon=False)
+
+
 def scatter(points: dict[str, dict[str, tuple[float, float]]], xlabel: str, ylabel: str) -> Figure:
     """Panels (chain -> method -> (x, y)), one point a method: quality against removal."""
     figure, axes = plt.subplots(1, len(points), figsize=panel_size(points), sharey=False, squeeze=False)
@@ -210,9 +221,7 @@ def scatter(points: dict[str, dict[str, tuple[float, float]]], xlabel: str, ylab
         axis.set(title=chain, xlabel=xlabel, xlim=(0, None), ylim=(0, None))
         axis.title.set_fontsize(9)
     axes[0][0].set_ylabel(ylabel)
-    handles, names = axes[0][0].get_legend_handles_labels()
-    figure.tight_layout()
-    figure.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=6, fontsize=8, frameon=False)
+    shared_legend(figure)
     return figure
 
 
@@ -266,9 +275,7 @@ def panels(
         if ylim:
             axis.set_ylim(*ylim)
     axes[0][0].set_ylabel(ylabel)
-    handles, names = axes[0][0].get_legend_handles_labels()
-    figure.tight_layout()
-    figure.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=6, fontsize=8, frameon=False)
+    shared_legend(figure)
     return figure
 
 

@@ -48,3 +48,12 @@ def test_a_saved_figure_is_close_to_what_was_drawn_and_the_same_every_time(tmp_p
     assert saved.shape == whole.shape
     assert np.abs(saved - whole).mean() < 4
     assert len(np.unique(saved.reshape(-1, 3), axis=0)) <= 256
+
+
+@pytest.mark.parametrize("draw", [plots.panels, plots.scatter])
+def test_the_legend_names_what_only_a_later_panel_has(draw):
+    point = ([0, 1], [0, 1]) if draw is plots.panels else (1.0, 1.0)
+    names = {"first": ["original", "exact"], "second": ["original", "exact", "gold retrain"]}
+    figure = draw({chain: dict.fromkeys(methods, point) for chain, methods in names.items()}, "x", "y")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names["second"]
