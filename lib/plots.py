@@ -33,6 +33,7 @@ COLOURS = {
     "gradient": "#b8860b",
 }
 OTHERS = ("#2c6fbb", "#d95f02", "#1b9e77", "#c51b7d", "#8c6bb1", "#b8860b")  # of names without a colour of their own
+THOUSANDS = 2**14  # colours; a sheet of faces has twenty times as many, a chart a tenth
 KINDS = (("s", "--"), ("^", ":"), ("D", "-."))  # marker and line of these, a round of the colours each
 
 
@@ -54,9 +55,17 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def in_few_colours(png: bytes, count: int) -> bytes:
-    """A PNG in ``count`` colours, rare ones among them: sheets of faces take a third of the space."""
-    few = Image.open(BytesIO(png)).convert("RGB").quantize(count, Image.Quantize.MAXCOVERAGE, kmeans=4)
-    few.save(small := BytesIO(), "png", optimize=True)
+    """A PNG in ``count`` colours, rare ones among them: sheets of faces take a third of the space.
+
+    Of a picture with thousands of colours every 25th pixel gives the palette, in a hundredth of the time.
+    """
+    picture, few = Image.open(BytesIO(png)).convert("RGB"), {"method": Image.Quantize.MAXCOVERAGE, "kmeans": 4}
+    if picture.getcolors(THOUSANDS):
+        reduced = picture.quantize(count, **few)
+    else:
+        part = picture.resize((picture.width // 5, picture.height // 5), Image.Resampling.NEAREST)
+        reduced = picture.quantize(palette=part.quantize(count, **few), dither=Image.Dither.NONE)
+    reduced.save(small := BytesIO(), "png", optimize=True)
     return small.getvalue()
 
 

@@ -1,5 +1,7 @@
 """Figures of images: sheets as torchvision tiles them; a group without members is an empty sheet, not an error."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
 import torch
@@ -57,3 +59,27 @@ def test_the_legend_names_what_only_a_later_panel_has(draw):
     figure = draw({chain: dict.fromkeys(methods, point) for chain, methods in names.items()}, "x", "y")
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == names["second"]
+
+
+def png_of(pixels):
+    Image.fromarray(pixels).save(whole := BytesIO(), "png")
+    return whole.getvalue()
+
+
+def test_a_picture_of_few_colours_stays_as_it_is():
+    pixels = np.full((60, 60, 3), 255, np.uint8)
+    pixels[30, 30], pixels[:, 5] = (200, 10, 10), (0, 0, 0)
+    small = Image.open(BytesIO(plots.in_few_colours(png_of(pixels), 8)))
+    assert np.array_equal(np.asarray(small.convert("RGB")), pixels)
+
+
+def test_a_picture_of_a_hundred_thousand_colours_loses_little():
+    y, x = np.mgrid[:400, :400] / 400
+    noise = np.random.default_rng(0).normal(0, 0.03, (400, 400, 3))
+    pixels = (255 * (np.stack([0.3 + 0.6 * y, 0.2 + 0.5 * x, 0.4 + 0.2 * y * x], 2) + noise).clip(0, 1)).astype(np.uint8)
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 100_000
+    small = plots.in_few_colours(png_of(pixels), 256)
+    shown = np.asarray(Image.open(BytesIO(small)).convert("RGB"))
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) <= 256
+    assert np.abs(shown.astype(int) - pixels).mean() < 5
+    assert len(small) < 0.6 * len(png_of(pixels))
