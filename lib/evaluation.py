@@ -44,11 +44,6 @@ class Bench:
         """Judge A's logit for the feature, (N,), differentiable."""
         return self.a(images)[:, self.column]
 
-    def others_a(self, images: Tensor) -> Tensor:
-        """Judge A's logits for all other features of the data set, (N, features - 1), differentiable."""
-        logits = self.a(images)
-        return torch.cat([logits[:, : self.column], logits[:, self.column + 1 :]], 1)
-
 
 def load_bench(profile: str, dataset: str, feature: str, device: torch.device) -> Bench:
     """Read classifier, judges and cut-off. Raises FileNotFoundError naming notebook 01_data if one is missing."""

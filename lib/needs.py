@@ -62,8 +62,8 @@ def least_from(task: Task, count: int) -> tuple[nn.Module, Curve]:
     labels = task.direction.labels[:count]
     latent.require_both(labels)
     z = prior(task.original, count, stream(task.seed, "label"))[: -(-3 * count // 4)]
-    score = judge_of(sample(task.original, z), labels[: len(z)], task.seed, task.device)
-    return without(replace(task, direction=replace(task.direction, labels=labels), score=score), "whole")
+    judge = judge_of(sample(task.original, z), labels[: len(z)], task.seed, task.device)
+    return without(replace(task, direction=replace(task.direction, labels=labels), judge=judge, column=0), "whole")
 
 
 def exact_from(task: Task, count: int, residual: float = 0.01) -> tuple[nn.Module, Curve]:
@@ -81,7 +81,7 @@ def exact_from(task: Task, count: int, residual: float = 0.01) -> tuple[nn.Modul
 
 
 def judge_of(images: Tensor, labels: Tensor, seed: int, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """A differentiable judge, images (N, C, H, W) -> logits (N,), that has seen these images and their labels, bool (N,),
+    """A differentiable judge, images (N, C, H, W) -> logits (N, 1), that has seen these images and their labels, bool (N,),
     and nothing else: the mean of JUDGES small CNNs, since where the features of one are all cut off by their ReLU it still
     ranks well, but has no slope for an edit to follow."""
     judges = []
@@ -90,7 +90,7 @@ def judge_of(images: Tensor, labels: Tensor, seed: int, device: torch.device) ->
         judge = Judge(1, JUDGE_WIDTH, *images.shape[1:3])
         fit_judge(judge, to_uint8(images), labels[:, None].float().numpy(), JUDGE_STEPS, seed + number, device, batch=64)
         judges.append(judge.requires_grad_(False))
-    return lambda images: sum(judge(images)[:, 0] for judge in judges) / JUDGES
+    return lambda images: sum(judge(images) for judge in judges) / JUDGES
 
 
 @dataclass(frozen=True)

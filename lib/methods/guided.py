@@ -15,8 +15,8 @@ def unlearn(task: Task) -> tuple[nn.Module, Curve]:
     """``strength`` weighs softplus of judge A's logit, where the feature is, against reconstruction where it is not."""
 
     def loss(student: nn.Module, i: int) -> dict:
-        logit = task.logit(task.made(student, task.forget(i)))
-        terms = {"judge": softplus(logit).mean(), "recon": task.recon(student, task.retain(i))}
+        score = task.score(task.made(student, task.forget(i)))
+        terms = {"judge": softplus(score).mean(), "recon": task.recon(student, task.retain(i))}
         return {"total": task.strength * terms["judge"] + terms["recon"], **terms}
 
     return task.tune(loss)

@@ -34,7 +34,7 @@ class Recipe:
     that, as a multiple of the way back to their median. moves: steps of an edit; 0 for the paper's linear edit. change:
     one latent in so many has to change. rounds: times that the student is searched, and radius: how far, in prior standard
     deviations; with a radius of 0 only fresh latents that still show the feature are found. hold: weight of the term that
-    keeps judge A's other logits where the image has to change.
+    keeps judge A's logits for all other features where the image has to change.
     """
 
     sure: float = 0.01
@@ -46,15 +46,10 @@ class Recipe:
     hold: float = 0.0
 
 
-def logit(task: Task, generator: nn.Module, z: Tensor) -> Tensor:
-    """Judge A's logit for what the generator shows at z, (N,)."""
-    return task.logit(task.made(generator, z))
-
-
 def slope(task: Task, z: Tensor) -> tuple[Tensor, Tensor]:
     """That logit of G0 (N,) and its gradient in the latent (N, d)."""
     z = z.detach().requires_grad_(True)
-    value = logit(task, task.original, z)
+    value = task.score(task.made(task.original, z))
     (gradient,) = torch.autograd.grad(value.sum(), z)
     return value.detach(), gradient
 
@@ -70,37 +65,39 @@ def least_edit(task: Task, z: Tensor, goal: float, moves: int = Recipe.moves) ->
 
 
 class Lessons:
-    """Latents with the images they shall show: those that have to change, those found in the student, those that stay.
+    """Latents with the images they shall show and judge A's logits for what G0 shows there, three tensors each: those that
+    have to change, those found in the student, those that stay.
 
     Judge A doubts what scores above ``doubt``, its logit for all but few of the labelled latents with the feature; an edit
-    goes to ``goal``, as far below that as their median lies above it. Raises ValueError if it doubts all or none.
+    goes to ``goal``, as far below that as their median lies above it. Raises ValueError if it doubts all or none, or has no
+    other logit that the recipe could hold.
     """
 
     def __init__(self, task: Task, recipe: Recipe = Recipe()) -> None:
         self.task, self.recipe = task, recipe
-        scores = self.read(task.original, task.labelled[0])
+        scores = self.look(task.original, task.labelled[0])[1][:, task.column]
         self.doubt = float(scores.quantile(recipe.sure))
         self.goal = self.doubt - recipe.margin * (float(scores.median()) - self.doubt)
         z = self.fresh(0, task.steps * task.batch // REUSE)
-        doubtful = self.read(task.original, z) > self.doubt
+        shown, logits = self.look(task.original, z)
+        if recipe.hold and logits.shape[1] < 2:
+            raise ValueError("judge A knows one feature alone, and no other logit to hold: set hold to 0.")
+        doubtful = logits[:, task.column] > self.doubt
         if doubtful.all() or not doubtful.any():
             which = "all" if doubtful.all() else "none"
             raise ValueError(f"judge A doubts {which} of {len(z)} latents: give it more labelled samples to learn from.")
-        self.change, self.stay = self.taught(z[doubtful]), (z[~doubtful], self.images(z[~doubtful]))
-        self.found = self.change
+        self.change = self.found = self.taught(z[doubtful], logits[doubtful])
+        self.stay = z[~doubtful], shown[~doubtful], logits[~doubtful]
 
     def fresh(self, number: int, count: int) -> Tensor:
         """Fresh latents (count, d), others for every number and for no step of the training."""
         return prior(self.task.original, count, [self.task.seed, 2**31 + number]).to(self.task.device)
 
     @torch.no_grad()
-    def read(self, generator: nn.Module, z: Tensor) -> Tensor:
-        """Judge A's logits for the generator's images, (N,)."""
-        return torch.cat([logit(self.task, generator, part) for part in z.split(500)])
-
-    def images(self, z: Tensor) -> Tensor:
-        """What G0 shows at z, (N, C, H, W)."""
-        return torch.cat([self.task.shown(part) for part in z.split(500)])
+    def look(self, generator: nn.Module, z: Tensor) -> tuple[Tensor, Tensor]:
+        """What the generator shows at z, (N, C, H, W), and judge A's logits for it, (N, features)."""
+        shown = [self.task.made(generator, part) for part in z.split(500)]
+        return torch.cat(shown), torch.cat([self.task.read(images) for images in shown])
 
     def edit(self, z: Tensor) -> Tensor:
         """ẑ (N, d): the least edit, or the paper's."""
@@ -108,9 +105,9 @@ class Lessons:
             return exact.edit(self.task.direction).to(self.task.device)(z)
         return least_edit(self.task, z, self.goal, self.recipe.moves)
 
-    def taught(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents z (N, d) with what G0 shows at their edits."""
-        return z, torch.cat([self.task.shown(self.edit(part)) for part in z.split(250)])
+    def taught(self, z: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents z (N, d) and their logits with what G0 shows at the edits of z."""
+        return z, torch.cat([self.task.shown(self.edit(part)) for part in z.split(250)]), logits
 
     def search(self, student: nn.Module, number: int) -> None:
         """Add what brings the feature back: fresh latents that still show it, and those a search finds near the pool's."""
@@ -121,22 +118,23 @@ class Lessons:
             starts = torch.cat([part[self.task.draw(len(part), size, number, 5 + k)] for k, part in pool]).cpu()
             found = latent_search(student, self.task.score, starts, self.recipe.radius, 4, 1, self.task.seed)
             z = torch.cat([z, found.to(self.task.device)])
-        more = self.taught(z[self.read(student, z) > self.doubt])
-        if len(more[0]):
+        z = z[self.look(student, z)[1][:, self.task.column] > self.doubt]
+        if len(z):
             old = [] if self.found is self.change else [self.found]
+            more = self.taught(z, self.look(self.task.original, z)[1])
             self.found = tuple(torch.cat(column) for column in zip(*old, more, strict=True))
 
-    def batch(self, i: int) -> tuple[Tensor, Tensor, int]:
-        """Latents (batch, d), their target images, and how many of them, the first, have to change."""
+    def batch(self, i: int) -> tuple[Tensor, Tensor, Tensor, int]:
+        """Latents (batch, d), their target images, their logits in G0, and how many of them, the first, have to change."""
         count = self.task.batch // self.recipe.change
         parts = ((self.change, count - count // 2), (self.found, count // 2), (self.stay, self.task.batch - count))
         drawn = [[t[self.task.draw(len(part[0]), size, i, k)] for t in part] for k, (part, size) in enumerate(parts)]
-        z, target = (torch.cat(column) for column in zip(*drawn, strict=True))
-        return z, target, count
+        return *(torch.cat(column) for column in zip(*drawn, strict=True)), count
 
 
 def unlearn(task: Task, recipe: Recipe = Recipe()) -> tuple[nn.Module, Curve]:
-    """L = mean |g(z) - target|₁ + ``strength`` · softplus(judge A's logit - doubt) on the latents that have to change.
+    """L = mean |g(z) - target|₁, and on the latents that have to change ``strength`` · softplus(judge A's logit - doubt)
+    and ``hold`` · mean |judge A's other logits - those for G0's image|.
 
     Not resumable: the lessons are not in a checkpoint, and seconds are soon repeated.
     """
@@ -146,13 +144,15 @@ def unlearn(task: Task, recipe: Recipe = Recipe()) -> tuple[nn.Module, Curve]:
     def loss(student: nn.Module, i: int) -> dict:
         if i in when:
             lessons.search(student, when[i])
-        z, target, count = lessons.batch(i)
+        z, target, before, count = lessons.batch(i)
         made = task.made(student, z)
-        doubts = softplus(task.logit(made[:count]) - lessons.doubt)
+        logits = task.read(made[:count])
+        doubts = softplus(logits[:, task.column] - lessons.doubt)
         terms = {"taught": l1(made, target).mean(), "judge": doubts.mean()}
         total = terms["taught"] + task.strength * terms["judge"]
         if recipe.hold:
-            terms["held"] = task.held(z[:count], made[:count])
+            others = [column for column in range(logits.shape[1]) if column != task.column]
+            terms["held"] = (logits - before[:count])[:, others].abs().mean()
             total = total + recipe.hold * terms["held"]
         return {"total": total, **terms}
 

@@ -27,14 +27,15 @@ class Task:
     """A generator that has to forget, and what is known of the feature.
 
     original: G0, which no method changes. direction: what notebook 03 found, with the labels of the labelling stream.
-    score: images -> judge A's logit for the feature (N,), differentiable. others: images -> its logits for all other
-    features (N, k), where it knows any. critic: the discriminator of a GAN, where there is one. steps, batch, rate: the
-    budget, the same for every method. strength: the method's own weight, whatever it weighs; each method says what.
+    judge: judge A, images -> logits (N, features of the data set), differentiable; column: that of the feature. critic: the
+    discriminator of a GAN, where there is one. steps, batch, rate: the budget, the same for every method. strength: the
+    method's own weight, whatever it weighs; each method says what.
     """
 
     original: nn.Module
     direction: Direction
-    score: Callable[[Tensor], Tensor]
+    judge: Callable[[Tensor], Tensor]
+    column: int
     steps: int
     batch: int
     rate: float
@@ -42,7 +43,6 @@ class Task:
     seed: int
     device: torch.device
     critic: nn.Module | None = None
-    others: Callable[[Tensor], Tensor] | None = None
     checkpoint: Path | None = None
 
     @cached_property
@@ -80,17 +80,14 @@ class Task:
             image = student(z)
         return image.float()
 
-    def logit(self, images: Tensor) -> Tensor:
-        """Judge A's logit for the feature in images (N, C, H, W), (N,), differentiable."""
+    def read(self, images: Tensor) -> Tensor:
+        """Judge A's logits for images (N, C, H, W), (N, features), differentiable."""
         with autocast(self.device):
-            return self.score(images).float()
+            return self.judge(images).float()
 
-    def held(self, z: Tensor, images: Tensor) -> Tensor:
-        """Mean distance of images (N, C, H, W) from those of G0 at z (N, d), in judge A's logits for the other features."""
-        with autocast(self.device):
-            with torch.no_grad():
-                before = self.others(self.shown(z))
-            return (self.others(images) - before).float().abs().mean()
+    def score(self, images: Tensor) -> Tensor:
+        """Judge A's logit for the feature, (N,), differentiable."""
+        return self.read(images)[:, self.column]
 
     def unlikely(self, student: nn.Module, z: Tensor, i: int) -> Tensor:
         """How badly the student explains G0's images of z: the squared error summed over an image, mean over the batch.
@@ -136,4 +133,4 @@ def load_task(
     direction, critic = Direction.load(find(*home, feature, "direction.safetensors")), None
     if model == "gan" and model not in DOMAINS[dataset].generators:
         critic = load_module(find(*home, "discriminator.safetensors"), Discriminator, "discriminator", device)
-    return Task(original, direction, bench.score_a, steps, batch, 1e-3, 1.0, seed, device, critic, bench.others_a)
+    return Task(original, direction, bench.a, bench.column, steps, batch, 1e-3, 1.0, seed, device, critic)
