@@ -35,9 +35,9 @@ CELLS = [CELL.format(dataset=dataset, model=model, seed=seed, feature=feature) f
 
 
 def asked(kind, seeds):
-    """The chosen cells of these seeds for which the profile asks for ``needs`` or a ``search``, and their data sets."""
+    """The chosen cells of these seeds for which the profile asks for ``needs`` or a ``search``, their data sets and models."""
     return [
-        (cell, dataset)
+        (cell, dataset, model)
         for cell, (dataset, model, feature, seed) in zip(CELLS, CHOSEN)
         if seed in seeds and MATRIX["datasets"][dataset].get(kind, {}).get(model) == feature
     ]
@@ -48,7 +48,9 @@ def stage(notebook):
     return dict(
         notebook=notebook,
         code=source_digest(notebook),
-        values=lambda wildcards: str(parameters_of(MATRIX, notebook, getattr(wildcards, "dataset", ""))),
+        values=lambda wildcards: str(
+            parameters_of(MATRIX, notebook, *(getattr(wildcards, name, "") for name in ("dataset", "model")))
+        ),
     )
 
 
@@ -173,7 +175,7 @@ rule unlearn:
 
 def unlearned(wildcards):
     """What the methods made of one generator and feature."""
-    return [f"{CELL}/{method}/generator.safetensors" for method in methods_of(MATRIX, wildcards.dataset)]
+    return [f"{CELL}/{method}/generator.safetensors" for method in methods_of(MATRIX, wildcards.dataset, wildcards.model)]
 
 
 rule evaluate:
@@ -234,11 +236,11 @@ rule needs:
 
 
 # A quarter of an hour each: every other seed.
-NEEDED = [f"{cell}/needs-least.csv" for cell, _ in asked("needs", MATRIX["seeds"][::2])]
+NEEDED = [f"{cell}/needs-least.csv" for cell, *_ in asked("needs", MATRIX["seeds"][::2])]
 SEARCHED = [
     f"{cell}/{method}/trials-search.csv"
-    for cell, dataset in asked("search", MATRIX["seeds"][:1])
-    for method in methods_of(MATRIX, dataset)
+    for cell, dataset, model in asked("search", MATRIX["seeds"][:1])
+    for method in methods_of(MATRIX, dataset, model)
 ]
 MORE = [kind for kind, files in (("trials", SEARCHED), ("needs", NEEDED)) if files]
 

@@ -72,8 +72,8 @@ def load_profile(name: str) -> dict:
         for model, features in part["chains"].items():
             for feature in features:
                 check_names({"DATASET": dataset, "MODEL": model, "FEATURE": feature})
-        for method in methods_of(profile, dataset):
-            check_names({"METHOD": method})
+            for method in methods_of(profile, dataset, model):
+                check_names({"METHOD": method})
     return profile
 
 
@@ -104,16 +104,17 @@ def cells(profile: dict, datasets: list[str], features: list[str]) -> list[tuple
     ]
 
 
-def methods_of(profile: dict, dataset: str) -> list[str]:
-    """The methods that the profile runs on a data set: its own list, or else the profile's."""
-    return profile["datasets"][dataset].get("methods", profile["methods"])
+def methods_of(profile: dict, dataset: str, model: str) -> list[str]:
+    """The methods that the profile runs on a model: the data set's own list or else the profile's, and more of its own."""
+    part = profile["datasets"][dataset]
+    return [*part.get("methods", profile["methods"]), *part.get("more", {}).get(model, [])]
 
 
-def parameters_of(profile: dict, notebook: str, dataset: str) -> dict[str, object]:
-    """What the profile sets for a notebook on a data set, its methods included; nothing for a data set it does not have."""
+def parameters_of(profile: dict, notebook: str, dataset: str, model: str = "") -> dict[str, object]:
+    """What the profile sets for a notebook, the model's methods included; nothing for a data set that it does not have."""
     if dataset not in profile["datasets"]:
         return {}
-    methods = {"METHODS": methods_of(profile, dataset)} if "METHODS" in parameters(notebook) else {}
+    methods = {"METHODS": methods_of(profile, dataset, model)} if "METHODS" in parameters(notebook) else {}
     return {**methods, **profile["datasets"][dataset]["parameters"].get(notebook, {})}
 
 
@@ -171,9 +172,9 @@ def run(notebook: str, profile: str, chosen: dict[str, object], outputs: list[Pa
     wrong, RuntimeError in one sentence if the notebook fails or leaves one of ``outputs`` unmade. A caller that has
     ``checked`` them, as the Snakefile has, once for all stages, spares this process the import of torch.
     """
-    dataset = str(chosen.get("DATASET", parameters(notebook).get("DATASET", "")))
+    dataset, model = ({**parameters(notebook), **chosen}.get(name, "") for name in ("DATASET", "MODEL"))
     settings = read_profile(profile) if checked else load_profile(profile)
-    values = {**parameters_of(settings, notebook, dataset), "PROFILE": profile, **chosen}
+    values = {**parameters_of(settings, notebook, dataset, model), "PROFILE": profile, **chosen}
     values = {name: value for name, value in values.items() if name in parameters(notebook) or name in chosen}
     if not checked:
         check_parameters(notebook, values)
@@ -401,7 +402,7 @@ def shipped_files(settings: dict, dataset: str) -> list[str]:
         whole = {settings["datasets"][dataset]["headline"].get(model), *smoke}
         for feature in features:
             names += [f"{home}/{feature}/{name}" for name in ("direction.safetensors", "judge.json")]
-            made = methods_of(settings, dataset) if feature in whole else ()
+            made = methods_of(settings, dataset, model) if feature in whole else ()
             names += [f"{home}/{feature}/{method}/generator.safetensors" for method in ("gold", *made) if own]
     return names
 

@@ -87,7 +87,7 @@ def test_every_chain_has_every_control(run):
                 chosen = [
                     r for r in rows if tuple(r[k] for k in ("dataset", "model", "feature", "seed", "metric")) == chain
                 ]
-                wanted = {"original", "oracle edit", "rejection", "gold retrain", *methods_of(profile, dataset)}
+                wanted = {"original", "oracle edit", "rejection", "gold retrain", *methods_of(profile, dataset, model)}
                 wanted -= {"gold retrain"} if model in DOMAINS[dataset].generators else set()
                 assert {row["method"] for row in chosen} == wanted
 
