@@ -130,16 +130,24 @@ def test_leanings_are_slopes_of_standardised_attributes():
 
 def test_the_conditional_edit_lands_on_the_threshold_and_holds_the_others(z):
     others = torch.zeros(2, 8)
-    others[0, :2], others[1, 2] = torch.tensor([0.3, 0.4]), 0.5
+    others[0, 0], others[1, 3] = 0.9, 0.5
     vector = torch.tensor([3.0, 0, 4.0, 0, 0, 0, 0, 0])
     direction = Direction(vector, 0.0, 0.2, others, torch.tensor([True]))
     edit, plain = conditional.edit(direction), exact.edit(direction)
     edited, beyond = edit(z), plain.similar(z) == 1
     assert torch.allclose(projection(edited, vector)[beyond], torch.tensor(0.2), atol=1e-5)
     assert torch.equal(edited[~beyond], z[~beyond])
-    # Holding the second would leave 0.6 of the vector's 0.6² + 0.8²: too long a way. The first alone is held.
-    assert torch.allclose((edited - z) @ others[0], torch.zeros(64), atol=1e-5)
-    assert ((edited - z) @ others[1])[beyond].abs().max() > 0.1
+    # The first leans on one coordinate alone, of which 1 / (1 + 0.9² / RIDGE) is left; the second leans on none of the way.
+    across = torch.tensor([0.6 / (1 + 0.81 / conditional.RIDGE), 0, 0.8, 0, 0, 0, 0, 0])
+    torch.testing.assert_close(conditional.held(vector / 5, others), across)
+    torch.testing.assert_close(edit.move, across / (across @ vector / 5))
+
+
+def test_what_leans_more_is_held_more_and_a_held_leaning_is_halved_at_the_ridge():
+    vector = torch.tensor([0.6, 0.8])
+    half, strong = (conditional.held(vector, torch.tensor([[a, 0.0]]))[0] / 0.6 for a in (conditional.RIDGE**0.5, 2.0))
+    assert float(half) == pytest.approx(0.5)
+    assert float(strong) == pytest.approx(1 / (1 + 4 / conditional.RIDGE))
 
 
 def test_without_other_attributes_the_conditional_edit_is_the_exact_one(z):

@@ -1,7 +1,7 @@
-"""The exact edit with other attributes held fixed: it moves along v⊥, what v = z_e / ||z_e|| does not share with them.
+"""The exact edit with other attributes held: it moves along v⊥, what v = z_e / ||z_e|| hardly shares with them.
 
-ẑ = z - [(<z, v> - t)+ / <v, v⊥>] v⊥ lands on the threshold as the exact edit does, 1 / <v, v⊥> times as far from z (a
-projection in latent space, as the conditional manipulation of InterFaceGAN, Shen et al., 2020, is).
+ẑ = z - [(<z, v> - t)+ / <v, v⊥>] v⊥ lands on the threshold as the exact edit does, ||v⊥|| / <v, v⊥> times as far from z
+(the conditional manipulation of InterFaceGAN, Shen et al., 2020, with a ridge in place of its projection).
 """
 
 import torch
@@ -11,7 +11,7 @@ from lib.latent import Direction, Edit
 from lib.methods.task import Task
 from lib.train import Curve
 
-AMPLIFICATION = 2.0  # how much farther than the exact edit a latent may move
+RIDGE = 0.03  # square of the leaning, in sd of an attribute a prior sd, that is half held
 
 
 def edit(direction: Direction) -> Edit:
@@ -22,17 +22,13 @@ def edit(direction: Direction) -> Edit:
 
 
 def held(vector: Tensor, others: Tensor) -> Tensor:
-    """v⊥ (d,): a unit vector v (d,) without what the leanings (k, d) of other attributes have in it.
+    """v⊥ (d,): a unit vector v (d,) less what the leanings L (k, d) of other attributes have in it, (I + LᵀL / RIDGE)⁻¹ v.
 
-    Those that the step along v changes most are held first; one that would amplify the edit too much is left out.
+    With a RIDGE of 0 it would be the projection that no attribute leans on, and where they are many, the way to the
+    threshold along it endless. A ridge holds those most that the step would change most for the way that it costs.
     """
-    fixed, across = [], vector
-    for row in others[(others @ vector).abs().argsort(descending=True)]:
-        basis = torch.linalg.qr(torch.stack([*fixed, row], 1)).Q
-        trial = vector - basis @ (basis.T @ vector)
-        if trial @ vector >= 1 / AMPLIFICATION:
-            fixed, across = [*fixed, row], trial
-    return across
+    gram = torch.eye(len(vector), dtype=torch.float64) + (others.T @ others).double() / RIDGE
+    return torch.linalg.solve(gram, vector.double()).float()
 
 
 def unlearn(task: Task) -> tuple[nn.Module, Curve]:
