@@ -47,7 +47,7 @@ class Recipe:
 
 
 def slope(task: Task, z: Tensor) -> tuple[Tensor, Tensor]:
-    """That logit of G0 (N,) and its gradient in the latent (N, d)."""
+    """Judge A's logit for what G0 shows at z, (N,), and its gradient in the latent, (N, d)."""
     z = z.detach().requires_grad_(True)
     value = task.score(task.made(task.original, z))
     (gradient,) = torch.autograd.grad(value.sum(), z)
