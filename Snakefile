@@ -126,7 +126,6 @@ for dataset, domain in DOMAINS.items():
                 model="|".join(domain.generators),
             params:
                 **stage("02_pretrain"),
-            threads: MATRIX["threads"]
             shell:
                 RUN + " -p MODEL {wildcards.model} -p SEED {wildcards.seed} --outputs {output}"
 
