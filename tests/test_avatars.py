@@ -11,7 +11,9 @@ from dicebear import Avatar
 from lib import avatars, cartoons, features
 from lib.avatars import CODES, FREQUENCIES, check_table, draw, labels, render
 from lib.data import load, save, to_float
-from lib.judges import Judge, read, shifted
+from lib.domains import DOMAINS, codes
+from lib.judges import Judge, load_judge, read, shifted
+from lib.runs import shipped
 
 BINARY = [name for name in FREQUENCIES if name not in CODES]
 
@@ -248,3 +250,19 @@ def test_a_judge_reads_colour_images_of_its_size():
 
 def test_nothing_to_draw_gives_an_empty_set():
     assert draw(0, 0).images.shape == (0, 3, 64, 64)
+
+
+def test_the_shipped_judges_see_what_can_be_seen():
+    faces = draw(400, 11)  # no run's seed
+    images, truth = to_float(faces.images), faces.table
+    files = {name: shipped("avatars", f"{name}.safetensors") for name in ("classifier", "judge-a", "judge-b")}
+    judges = {name: load_judge(file, torch.device("cpu")) for name, file in files.items()}
+    said = codes(read(judges["classifier"], images).logits, DOMAINS["avatars"])
+    right = {name: said[name] == truth[name] for name in truth}
+    assert (right["hair-colour"] & (truth["hat"] == 0)).sum() >= 0.97 * (truth["hat"] == 0).sum()
+    assert right["hair-colour"][truth["hat"] == 1].mean() < 0.6  # a hat hides the hair
+    assert min(right[name].mean() for name in right if name != "hair-colour") >= 0.97
+    for name in ("judge-a", "judge-b"):
+        verdicts = read(judges[name], images).logits > 0
+        shown = np.stack([feature.score(images, truth) for feature in features.FEATURES["avatars"].values()], 1) >= 0.5
+        assert (verdicts == shown).mean(0).min() >= 0.97
