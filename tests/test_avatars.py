@@ -259,7 +259,7 @@ def test_the_shipped_judges_see_what_can_be_seen():
     judges = {name: load_judge(file, torch.device("cpu")) for name, file in files.items()}
     said = codes(read(judges["classifier"], images).logits, DOMAINS["avatars"])
     right = {name: said[name] == truth[name] for name in truth}
-    assert (right["hair-colour"] & (truth["hat"] == 0)).sum() >= 0.97 * (truth["hat"] == 0).sum()
+    assert right["hair-colour"][truth["hat"] == 0].mean() >= 0.97
     assert right["hair-colour"][truth["hat"] == 1].mean() < 0.6  # a hat hides the hair
     assert min(right[name].mean() for name in right if name != "hair-colour") >= 0.97
     for name in ("judge-a", "judge-b"):
