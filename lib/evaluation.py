@@ -93,7 +93,7 @@ def removal_rows(seen: Seen, errors_b: Errors, before: Seen | None = None) -> li
     rows = [
         row("ratio exact", metrics.wilson(int(seen.exact.sum()), n), n, "Wilson 95 %"),
         row("ratio B", metrics.wilson(hits, n), n, "Wilson 95 %"),
-        row("ratio B corrected", metrics.rogan_gladen(hits, n, errors_b), n, "Rogan-Gladen, errors on generated images"),
+        row("ratio B corrected", metrics.rogan_gladen(hits, n, errors_b), n, "Rogan-Gladen, errors of the table of judges"),
         row(
             "resolvable ratio B", metrics.resolvable(n, errors_b), n, "upper end of the corrected interval at true ratio 0"
         ),
