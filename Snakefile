@@ -55,7 +55,7 @@ def stage(notebook):
 
 
 wildcard_constraints:
-    dataset="[a-z0-9]+",
+    dataset="[a-z0-9-]+",
     model="[a-z0-9-]+",
     seed=r"\d+",
     feature="[a-z0-9-]+",

@@ -5,16 +5,18 @@ a label is 1 (has the feature), 0 (has not) or ``unsure``. How each file was mad
 """
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
+from lib.labels import MARKS
 from lib.metrics import Interval, wilson
 from lib.runs import ROOT, shown
 
 FOLDER = ROOT / "data" / "annotations"
-LABELS = ("0", "1", "unsure")
 
 
 def read(path: Path, feature: str) -> tuple[np.ndarray, np.ndarray]:
@@ -30,36 +32,52 @@ def features(path: Path) -> list[str]:
     """The features that a file has labels of; none unless its first column is ``index``. Raises FileNotFoundError."""
     if not path.is_file():
         raise FileNotFoundError(f"{shown(path)} is missing: restore it with `git checkout -- data/annotations`.")
-    with path.open(newline="") as file:
-        first, *names = next(csv.reader(file), [""])
+    with opened(path) as file:
+        first, *names = next(csv.reader(file), [""]) or [""]
     return names if first == "index" else []
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[TextIO]:
+    """The file as text, without the mark that spreadsheets put first; ValueError in one sentence if it is none."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield file
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{shown(path)} is not a text file: it must have the columns index, and one a feature.") from error
 
 
 def column(path: Path, feature: str) -> dict[int, str]:
     """index -> "0", "1" or "unsure", in the order of the file.
 
     Raises FileNotFoundError for a missing file and ValueError, naming the line, for a feature without a column, an
-    index that is no number or comes twice, and a label other than these three.
+    index that is no number or comes twice, a label other than these three, a row or a head that do not fit, and a file
+    without labels.
     """
     known = features(path)
     if feature not in known:
-        raise ValueError(f"{shown(path)} has no labels of {feature!r}: choose one of {', '.join(known)}.")
+        remedy = f"choose one of {', '.join(known)}" if known else "its columns must be index, and one a feature"
+        raise ValueError(f"{shown(path)} has no labels of {feature!r}: {remedy}.")
     labels: dict[int, str] = {}
-    with path.open(newline="") as file:
+    with opened(path) as file:
         reader = csv.DictReader(file)
         for row in reader:
             index, label, where = row["index"], row[feature], f"{shown(path)}, line {reader.line_num}"
+            if None in row or len(set(known)) < len(known):
+                raise ValueError(f"{where}: one field is needed for each column, and columns of different names.")
             if not index.isdecimal() or int(index) in labels:
                 raise ValueError(f"{where}: index {index!r} must be a whole number that no other row has.")
-            if label not in LABELS:
+            if label not in MARKS:
                 raise ValueError(f"{where}: label {label!r} must be 0, 1 or unsure.")
             labels[int(index)] = label
+    if not labels:
+        raise ValueError(f"{shown(path)} holds no labelled sample: label some by eye first.")
     return labels
 
 
 def matrix(path: Path) -> dict[int, list[float]]:
     """index -> one number a feature of the file: 1, 0, or NaN for unsure. Raises as ``column``."""
-    columns = [column(path, feature) for feature in features(path)]
+    columns = [column(path, feature) for feature in features(path) or [""]]
     numbers = {"0": 0.0, "1": 1.0, "unsure": np.nan}
     return {index: [numbers[labels[index]] for labels in columns] for index in columns[0]}
 

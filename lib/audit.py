@@ -63,6 +63,7 @@ class Rgb(nn.Module):
     def __init__(self, generator: nn.Module) -> None:
         super().__init__()
         self.generator, self.latent_dim = generator, generator.latent_dim
+        self.leading, self.sizes = getattr(generator, "leading", None), getattr(generator, "sizes", {})
 
     def enter(self, z: Tensor) -> Tensor:
         """The generator's latents of z from N(0, I)."""
@@ -87,7 +88,13 @@ def load(place: str, latent_dim: int, device: torch.device) -> nn.Module:
             raise ValueError(
                 f"{place} is no callable that can be imported ({error}): give it as module:function."
             ) from error
-        generator = Foreign(build(), latent_dim)
+        try:
+            model = build()
+        except TypeError as error:
+            model = error
+        if not isinstance(model, nn.Module):
+            raise ValueError(f"{place} must return a torch module when called without arguments, not {model!r}.")
+        generator = Foreign(model, latent_dim)
     elif not Path(place).is_file():
         raise FileNotFoundError(f"generator {place} does not exist: give a file, or a callable as module:function.")
     elif Path(place).suffix == ".safetensors":
@@ -100,7 +107,7 @@ def load(place: str, latent_dim: int, device: torch.device) -> nn.Module:
         except RuntimeError as error:
             raise ValueError(f"{place} is not TorchScript: save the generator with torch.jit.script or trace.") from error
     generator = Rgb(generator).to(device).eval().requires_grad_(False)
-    check(generator, place)
+    generator.sizes = {"size": check(generator, place)}
     return generator
 
 
@@ -112,18 +119,22 @@ def kind_of(path: Path) -> str:
     return model
 
 
-def check(generator: nn.Module, place: str) -> None:
-    """Raise ValueError unless two latents give two square images of three channels in [-1, 1]."""
+def check(generator: nn.Module, place: str) -> int:
+    """The side of its images. Raises ValueError unless two latents give two square ones of three channels, and nineteen in
+    twenty of their values lie in [-1, 1]: those of StyleGAN2 leave it a little."""
+    device = next(generator.parameters()).device
     try:
-        images = sample(generator, latents(2, generator.latent_dim, 0))
+        with torch.no_grad():
+            images = generator(latents(2, generator.latent_dim, 0).to(device)).float().cpu()
     except (RuntimeError, IndexError) as error:
         reason = str(error).strip().splitlines()[-1]
         shape = f"(N, {generator.latent_dim})"
         raise ValueError(f"{place} does not take latents {shape}: give its own --latent-dim ({reason}).") from error
     if images.ndim != 4 or len(images) != 2 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
         raise ValueError(f"{place} makes {tuple(images.shape)} of two latents: square images (2, 1 or 3, H, H) are needed.")
-    if not images.isfinite().all() or images.abs().max() > 1.01:
+    if not images.isfinite().all() or (images.abs() > 1.01).float().mean() > 0.05:
         raise ValueError(f"{place} makes values outside [-1, 1]: let it end with tanh, or scale its images.")
+    return images.shape[-1]
 
 
 class Judges(NamedTuple):
@@ -145,7 +156,7 @@ class Judges(NamedTuple):
 
 def pictures(generator: nn.Module, z: Tensor) -> Iterator[Tensor]:
     """The generator's images of latents (N, d) in [-1, 1], ``PART`` at a time."""
-    return (sample(generator, part).clamp(-1, 1) for part in z.split(PART))
+    return (sample(generator, part) for part in z.split(PART))
 
 
 def fit_judges(network: Lite0, generator: nn.Module, known: Tensor, labels: np.ndarray, seed: int) -> Judges:
@@ -268,7 +279,8 @@ def audit(
     z = prior(original, n, stream(seed, "evaluate"))
     pairs = compare(network, judges, original, unlearned, z)
     had, has, kept = pairs.had, pairs.has, ~pairs.had
-    models, vector = {"original": original, "unlearned": unlearned}, target_vector(known, torch.from_numpy(labels))
+    models = {"original": original, "unlearned": unlearned}
+    vector = target_vector(known, torch.from_numpy(labels), original.leading)
     found = {
         "labels": {"labelled": len(labels), "with the feature": int(labels.sum()), "judge B AUC": judges.auc},
         "ratio": {"original": ratio(had, judges.errors), "unlearned": ratio(has, judges.errors)},
@@ -293,7 +305,7 @@ def audit(
     }
     groups = {"with the feature": np.flatnonzero(had)[:16], "without the feature": np.flatnonzero(kept)[:16]}
     figures = {
-        name: plots.pairs({model: sample(generator, z[shown]).clamp(-1, 1) for model, generator in models.items()})
+        name: plots.pairs({model: sample(generator, z[shown]) for model, generator in models.items()})
         for name, shown in groups.items()
         if len(shown)
     }

@@ -24,7 +24,6 @@ from lib.models.digiface import load_digiface
 from lib.models.readout import pretrained_read_out, seen_from_w
 from lib.morphometry import measure
 from lib.runs import ROOT
-from lib.train import resolve_device
 
 DIGIFACE, FFHQ = (annotations.FOLDER / f"{name}.csv" for name in ("digiface", "ffhq"))
 
@@ -32,14 +31,15 @@ DIGIFACE, FFHQ = (annotations.FOLDER / f"{name}.csv" for name in ("digiface", "f
 class Domain(NamedTuple):
     """One data set.
 
-    read: (training images, test images, seed) -> Dataset. categories: attribute -> the name of each of its codes 0, 1, ...;
-    the name "" is an absence, which is neither predicted nor counted. measure: images -> exact attributes, or None.
-    classifier, images: what its classifier and its images are called in tables. channels, size: of an image.
+    read: (training images, test images, seed, device) -> Dataset. categories: attribute -> the name of each of its codes
+    0, 1, ...; the name "" is an absence, which is neither predicted nor counted. measure: images -> exact attributes, or
+    None. classifier, images: what its classifier and its images are called in tables. channels, size: of an image.
     generators: model -> what loads the one trained elsewhere; other models are trained by notebook 02. extractor: the name
     of the classifier's features in metrics. judge: the class of classifier and judges. annotations: the labels by eye.
+    archives: the weights of others that it takes, of ``lib.archives.ARCHIVES``.
     """
 
-    read: Callable[[int, int, int], Dataset]
+    read: Callable[[int, int, int, torch.device], Dataset]
     categories: dict[str, tuple[str, ...]]
     measure: Callable[[torch.Tensor], Table] | None
     classifier: str
@@ -50,6 +50,7 @@ class Domain(NamedTuple):
     extractor: str = "cnn64"
     judge: type[nn.Module] = Judge
     annotations: Path | None = None
+    archives: tuple[str, ...] = ()
 
     @property
     def labels(self) -> list[str]:
@@ -67,28 +68,27 @@ class Domain(NamedTuple):
         return bool(self.generators)
 
 
-def read_digits(n_train: int, n_test: int, seed: int) -> Dataset:
-    """The first MNIST digits of both parts with Morpho-MNIST's six measures; ``seed`` plays no part."""
+def read_digits(n_train: int, n_test: int, *_: object) -> Dataset:
+    """The first MNIST digits of both parts with Morpho-MNIST's six measures; seed and device play no part."""
     everything = read_mnist(ROOT / "data" / "mnist")
     train, test = np.flatnonzero(everything.train)[:n_train], np.flatnonzero(~everything.train)[:n_test]
     digits = everything.rows(np.concatenate([train, test]))
     return Dataset(digits.images, {**digits.table, **measure(to_float(digits.images))}, digits.train)
 
 
-def read_avatars(n_train: int, n_test: int, seed: int) -> Dataset:
+def read_avatars(n_train: int, n_test: int, seed: int, *_: object) -> Dataset:
     """Cartoon faces drawn from the seed; the last ``n_test`` are for testing."""
     drawn = draw(n_train + n_test, seed)
     return Dataset(drawn.images, drawn.table, np.arange(n_train + n_test) < n_train)
 
 
-def read_faces(n_train: int, n_test: int, seed: int) -> Dataset:
-    """The first faces of CelebA in ``data/celeba``; ``seed`` plays no part."""
+def read_faces(n_train: int, n_test: int, *_: object) -> Dataset:
+    """The first faces of CelebA in ``data/celeba``; seed and device play no part."""
     return read_celeba(ROOT / "data" / "celeba", n_train, n_test)
 
 
-def read_digiface(n_train: int, n_test: int, seed: int) -> Dataset:
+def read_digiface(n_train: int, n_test: int, seed: int, device: torch.device) -> Dataset:
     """Fresh samples of the digiface GAN, and for testing the first of those labelled by eye."""
-    device = resolve_device("auto")
     return read_labelled(load_digiface(device), DIGIFACE, n_train, n_test, seed, device)
 
 
@@ -102,9 +102,8 @@ def load_ffhq_w(device: torch.device) -> nn.Module:
     return seen_from_w(pretrained_read_out(64)).to(device, memory_format=torch.channels_last)
 
 
-def read_ffhq(n_train: int, n_test: int, seed: int) -> Dataset:
+def read_ffhq(n_train: int, n_test: int, seed: int, device: torch.device) -> Dataset:
     """Fresh samples of MobileStyleGAN, and for testing the first of those labelled by eye."""
-    device = resolve_device("auto")
     return read_labelled(load_ffhq(device), FFHQ, n_train, n_test, seed, device)
 
 
@@ -137,6 +136,7 @@ DOMAINS: dict[str, Domain] = {
         extractor="lite0",
         judge=EyeJudge,
         annotations=DIGIFACE,
+        archives=("gan-face-generate", "efficientnet-lite0"),
     ),
     "ffhq": Domain(
         read_ffhq,
@@ -150,11 +150,17 @@ DOMAINS: dict[str, Domain] = {
         extractor="lite0",
         judge=EyeJudge,
         annotations=FFHQ,
+        archives=("random-face", "efficientnet-lite0"),
     ),
     "celeba": Domain(
         read_faces, {name: ("", name) for name in ATTRIBUTES}, None, "attribute CNN", "faces", channels=3, size=64
     ),
 }
+
+
+def models(dataset: str) -> list[str]:
+    """The generators that a data set has: those trained elsewhere, and those that notebook 02 trains beside them."""
+    return list(dict.fromkeys([*DOMAINS[dataset].generators, "gan", "vae", "vae-w"]))
 
 
 def targets(table: Table, domain: Domain) -> np.ndarray:

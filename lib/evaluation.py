@@ -16,14 +16,15 @@ from lib import lite0, metrics
 from lib.attacks import sampling_success
 from lib.data import Table
 from lib.domains import DOMAINS, Domain, attributes, codes, shares
-from lib.features import FEATURES, rule
+from lib.features import rule
 from lib.files import digest
-from lib.judges import Reading, load_judge, read
+from lib.judges import Reading, judged, load_judge, read
 from lib.lite0 import Lite0
 from lib.metrics import Errors, Interval
 from lib.runs import find
 from lib.tampering import relative_speed, steps_to
 
+LEAST = 65  # images a side for a distance in 64 features
 TEST_N = 1000  # images a side of the permutation test: 500 relabellings of these take half a second
 
 
@@ -46,12 +47,18 @@ class Bench:
 
 
 def load_bench(profile: str, dataset: str, feature: str, device: torch.device) -> Bench:
-    """Read classifier, judges and cut-off. Raises FileNotFoundError naming notebook 01_data if one is missing."""
+    """Read classifier, judges and cut-off.
+
+    Raises FileNotFoundError naming notebook 01_data if one is missing, ValueError for a feature the judges do not know.
+    """
     domain, cutoffs = DOMAINS[dataset], find(profile, dataset, "cutoffs.json")
+    known = judged(find(profile, dataset, "errors.json"))
+    if feature not in known:
+        raise ValueError(f"the judges of {dataset} know {', '.join(known)} alone: run 01_data with START = 'scratch'.")
     files = [find(profile, dataset, f"{name}.safetensors") for name in ("classifier", "judge-a", "judge-b")]
     judges = [load_judge(file, device, domain.judge) for file in files]
-    column, weights = list(FEATURES[dataset]).index(feature), digest(files[0])["sha256"]
-    return Bench(domain, *judges, column, rule(dataset, feature, cutoffs), weights)
+    weights = digest(files[0])["sha256"]
+    return Bench(domain, *judges, known.index(feature), rule(dataset, feature, cutoffs), weights)
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,13 @@ def see(images: Tensor, bench: Bench) -> Seen:
     table = attributes(images, reading.logits, bench.domain)
     a, b = (read(judge, images).logits for judge in (bench.a, bench.b))
     return Seen(images, table, reading, bench.has(images, table), a[:, bench.column] > 0, b[:, bench.column] > 0, b)
+
+
+def require_floors(pools: dict[str, Tensor], n: int) -> None:
+    """Raise ValueError unless each set of images holds n, and for its floor more others than there are features."""
+    for name, pool in pools.items():
+        if len(pool) < n + LEAST:
+            raise ValueError(f"there are {len(pool)} images of {name!r} and {n + LEAST} are needed: lower N or read more.")
 
 
 def row(metric: str, interval: Interval | float, n: int, protocol: str) -> dict:

@@ -5,6 +5,7 @@ is the same network with ten classes; its penultimate features and probabilities
 Inception Score.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, cross_
 from lib.data import check_images, to_float
 from lib.lite0 import folded
 from lib.metrics import Errors
-from lib.train import Curve, autocast, run_steps, set_rate
+from lib.runs import shown
+from lib.train import Curve, autocast, fingerprint, run_steps, set_rate
 from lib.weights import load_module, save_module
 
 
@@ -42,7 +44,7 @@ class Features(nn.Sequential):
 
 
 class Judge(nn.Module):
-    """CNN (N, C, 32, 32) in [-1, 1] -> logits (N, outputs); ``features`` gives the 64 penultimate activations."""
+    """CNN (N, C, size, size) in [-1, 1] -> logits (N, outputs); ``features`` gives the 64 penultimate activations."""
 
     kind = "judge"
 
@@ -128,7 +130,7 @@ def fit_judge(
         optimiser.step()
         return {"judge": loss}
 
-    settings = [seed, steps, batch, rate, judge.sizes, augment.__name__, len(images)]
+    settings = [seed, steps, batch, rate, judge.sizes, augment.__name__, fingerprint(images, targets)]
     curve = run_steps(step, {"judge": judge, "optimiser": optimiser}, steps, checkpoint, settings)
     judge.eval()
     return curve
@@ -179,6 +181,20 @@ def held_out(judge: nn.Module, images: Tensor, truth: np.ndarray) -> list[Errors
     """The errors of each of a judge's outputs on images it never saw; truth: bool (N, outputs)."""
     said = read(judge, images).logits > 0
     return [error_counts(*columns) for columns in zip(said.T, truth.T, strict=True)]
+
+
+def judged(errors_file: Path) -> list[str]:
+    """The features that judges A and B know, in the order of their outputs, from notebook 01's ``errors.json``."""
+    return list(json.loads(errors_file.read_text()))
+
+
+def require_known(errors_file: Path, features: list[str]) -> None:
+    """Raise ValueError unless the judges beside ``errors.json`` were trained for these features in this order."""
+    if judged(errors_file) != features:
+        raise ValueError(
+            f"{shown(errors_file.parent)}: its judges know {', '.join(judged(errors_file))}, not {', '.join(features)}: "
+            "begin anew with START = 'scratch'."
+        )
 
 
 def save_judge(path: Path, judge: nn.Module) -> None:

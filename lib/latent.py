@@ -37,6 +37,15 @@ def prior(generator: nn.Module, n: int, seed: int | list[int]) -> Tensor:
     return torch.cat([generator.enter(part.to(device)).cpu() for part in z.split(1000)])
 
 
+def whitening(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """centre (d,), colour and white (d, d) of latents w (N, d): (w - centre) @ white has mean 0 and covariance I, as z has,
+    its coordinates the principal components of w, the largest first; centre + z @ colour is the way back."""
+    w = w.double()
+    power, axes = (part.flip(-1) for part in torch.linalg.eigh(w.T.cov()))
+    deviation = power.clamp(min=1e-6 * power[0]).sqrt()
+    return w.mean(0), deviation[:, None] * axes.T, axes / deviation
+
+
 def stream(seed: int, purpose: str) -> list[int]:
     """A seed for one purpose ("label", "evaluate", ...), so that no two uses of a seed see the same latents."""
     return [seed, zlib.crc32(purpose.encode())]

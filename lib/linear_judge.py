@@ -41,11 +41,7 @@ def fit(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> LinearJudge:
 
     Raises ValueError unless there are at least ten samples of each kind, so that every fold holds some of both.
     """
-    if min(labels.sum(), (~labels).sum()) < 2 * FOLDS:
-        raise ValueError(
-            f"labels must hold at least {2 * FOLDS} samples with the feature and as many without, "
-            f"not {labels.sum()} and {(~labels).sum()}: label more samples."
-        )
+    require(2 * FOLDS, labels)
     mean, deviation = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
     scale = (deviation + 1e-6) * len(mean) ** 0.5
     standard = (features - mean) / scale
@@ -65,6 +61,16 @@ def fit(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> LinearJudge:
     return judge
 
 
+def require(least: int, labels: np.ndarray) -> None:
+    """Raise ValueError unless the bool labels (N,) hold so many samples of each kind."""
+    has, has_not = int(labels.sum()), int((~labels).sum())
+    if min(has, has_not) < least:
+        raise ValueError(
+            f"labels must hold at least {least} samples with the feature and as many without, "
+            f"not {has} and {has_not}: label more samples."
+        )
+
+
 class Validation(NamedTuple):
     """Cross-validated logits (N,) of judges that never saw the sample, and the labels bool (N,)."""
 
@@ -82,7 +88,11 @@ class Validation(NamedTuple):
 
 
 def cross_validate(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> Validation:
-    """Score each fifth of the samples by a judge fitted to the other four, penalty included. Raises as ``fit``."""
+    """Score each fifth of the samples by a judge fitted to the other four, penalty included.
+
+    Raises ValueError unless there are thirteen samples of each kind: four fifths of them are the ten that ``fit`` asks.
+    """
+    require(-(-2 * FOLDS * FOLDS // (FOLDS - 1)), labels)
     logits = np.empty(len(labels))
     for seen, held_out in StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(features, labels):
         judge = fit(features[seen], labels[seen], seed)

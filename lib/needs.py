@@ -22,7 +22,7 @@ from lib.methods.least import Recipe, unlearn
 from lib.methods.task import Task
 from lib.metrics import Errors
 from lib.models import sample
-from lib.train import Curve
+from lib.train import Curve, seeded
 
 PARTS = {
     "whole": Recipe(),
@@ -86,8 +86,8 @@ def judge_of(images: Tensor, labels: Tensor, seed: int, device: torch.device) ->
     ranks well, but has no slope for an edit to follow."""
     judges = []
     for number in range(JUDGES):
-        torch.manual_seed(seed + number)
-        judge = Judge(1, JUDGE_WIDTH, *images.shape[1:3])
+        with seeded(seed + number):
+            judge = Judge(1, JUDGE_WIDTH, *images.shape[1:3])
         fit_judge(judge, to_uint8(images), labels[:, None].float().numpy(), JUDGE_STEPS, seed + number, device, batch=64)
         judges.append(judge.requires_grad_(False))
     return lambda images: sum(judge(images) for judge in judges) / JUDGES

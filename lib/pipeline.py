@@ -33,6 +33,9 @@ MARKS = ("<!-- headline table -->", "<!-- end of headline table -->")
 # Large pages, and none given back: what the networks free and allocate anew at every step then costs no page faults, a
 # twentieth to a tenth of a training on faces (glibc reads this).
 MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
+# What tells the executions of a notebook apart by itself; of any other parameter the name is told too.
+SIBLINGS = ("DATASETS", "DATASET", "MODEL", "FEATURE", "METHOD", "WITHOUT")
+STARTS = ("pretrained", "scratch", "shipped", "all-shipped")
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "papermill", "snakemake")
 
 
@@ -74,6 +77,10 @@ def load_profile(name: str) -> dict:
                 check_names({"DATASET": dataset, "MODEL": model, "FEATURE": feature})
             for method in methods_of(profile, dataset, model):
                 check_names({"METHOD": method})
+        for key in ("more", "search", "needs", "headline"):
+            for model, feature in part.get(key, {}).items():
+                if model not in part["chains"] or (key != "more" and feature not in part["chains"][model]):
+                    raise ValueError(f"{name}.yaml: {key} of {dataset} names {model}: {feature}, not in its chains.")
     return profile
 
 
@@ -147,19 +154,24 @@ def check_parameters(notebook: str, values: dict[str, object]) -> None:
 
 
 def check_names(values: dict[str, object]) -> None:
-    """Raise ValueError in one sentence when DATASET, FEATURE, MODEL, METHOD or DIRECTION is not known."""
+    """Raise ValueError in one sentence when DATASET, FEATURE, MODEL, METHOD, METHODS, DIRECTION or START is not known."""
     from lib.directions import DIRECTIONS
-    from lib.features import FEATURES, named
+    from lib.domains import DOMAINS, models
+    from lib.features import named
     from lib.methods import METHODS
-    from lib.models import GENERATORS
 
-    if values.get("MODEL", "gan") not in GENERATORS:
-        raise ValueError(f"model {values['MODEL']!r} is unknown: choose one of {', '.join(GENERATORS)}.")
-    if values.get("METHOD", "exact") not in METHODS:
-        raise ValueError(f"method {values['METHOD']!r} is unknown: choose one of {', '.join(METHODS)}.")
+    dataset = str(values.get("DATASET", next(iter(DOMAINS))))
+    if dataset not in DOMAINS:
+        raise ValueError(f"dataset {dataset!r} is unknown: choose one of {', '.join(DOMAINS)}.")
+    if "MODEL" in values and values["MODEL"] not in models(dataset):
+        raise ValueError(f"model {values['MODEL']!r} is unknown for {dataset}: choose one of {', '.join(models(dataset))}.")
+    for method in [values.get("METHOD", "exact"), *values.get("METHODS", [])]:
+        if method not in METHODS:
+            raise ValueError(f"method {method!r} is unknown: choose one of {', '.join(METHODS)}.")
+    if values.get("START", "scratch") not in STARTS:
+        raise ValueError(f"START {values['START']!r} is unknown: choose one of {', '.join(STARTS)}.")
     if values.get("DIRECTION", "LDA") not in DIRECTIONS:
         raise ValueError(f"direction {values['DIRECTION']!r} is unknown: choose one of {', '.join(DIRECTIONS)}.")
-    dataset = str(values.get("DATASET", next(iter(FEATURES))))
     for key in ("FEATURE", "WITHOUT"):
         if values.get(key):
             named(dataset, str(values[key]))
@@ -200,7 +212,8 @@ def tag(notebook: str, chosen: dict[str, object]) -> str:
     """A file name for this execution: the notebook and the values that tell it from its siblings."""
 
     def word(name: str, value: object) -> str:
-        return f"seed{value}" if name == "SEED" else "-".join(value) if isinstance(value, list) else str(value)
+        known = "-".join(map(str, value)) if isinstance(value, list) else str(value)
+        return known if name in SIBLINGS else name.lower() + known
 
     return "-".join([notebook, *(word(name, value) for name, value in chosen.items() if value != "")]).replace("/", "-")
 
@@ -265,12 +278,20 @@ def commit() -> str:
 
 
 def manifest(profile: str) -> None:
-    """Gather the record of every stage into ``results/<profile>/manifest.json``; data sets not run here keep theirs."""
+    """Gather the record of every stage into ``results/<profile>/manifest.json``; data sets not run here keep theirs, and of
+    earlier reports what has not been made anew stays."""
     home = results_root() / profile
     stages = {path.stem: json.loads(path.read_text()) for path in (home / "manifest").glob("*.json")}
     run_here = {stage["parameters"].get("DATASET") for stage in stages.values()}
     old = json.loads((home / "manifest.json").read_text()) if (home / "manifest.json").is_file() else {}
-    kept = {name: stage for name, stage in old.items() if stage["parameters"].get("DATASET") not in run_here}
+    made = {file for stage in stages.values() for file in stage["outputs"]}
+    for stage in old.values():
+        stage["outputs"] = {file: known for file, known in stage["outputs"].items() if file not in made}
+    kept = {
+        name: stage
+        for name, stage in old.items()
+        if stage["parameters"].get("DATASET") not in run_here - {None} and stage["outputs"]
+    }
     write_json(home / "manifest.json", {**kept, **stages})
 
 
@@ -297,12 +318,20 @@ def reproduce(profile: str, datasets: list[str], features: list[str]) -> None:
     """Run a profile's matrix of these data sets and features (all if none is named) through Snakemake; what is made is not
     made again.
 
-    When a stage fails, those that do not depend on it still run. Raises ValueError for a data set or feature the profile
-    lacks, RuntimeError in one sentence when a stage failed, and PermissionError when the results folder cannot be written.
+    When a stage fails, those that do not depend on it still run, and data sets whose weights cannot be had are left out.
+    Raises ValueError for a data set or feature the profile lacks, RuntimeError in one sentence when a stage failed or a
+    data set was left out, and PermissionError when the results folder cannot be written.
     """
     matrix = load_profile(profile)
     chosen = some(matrix, datasets)
     cells(matrix, chosen, features)
+    missing = {name: reason for name in chosen if (reason := unreachable(name))}
+    chosen = [name for name in chosen if name not in missing]
+    left_out = " ".join(f"{name} is left out: {reason}" for name, reason in missing.items())
+    if not chosen:
+        raise RuntimeError(left_out)
+    if missing:
+        print(left_out, file=sys.stderr)
     start = time.perf_counter()
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores()), "--config", f"profile={profile}"]
     command += [f"datasets={','.join(chosen)}", f"features={','.join(features)}"]
@@ -312,6 +341,21 @@ def reproduce(profile: str, datasets: list[str], features: list[str]) -> None:
         if subprocess.run(command, cwd=ROOT, pass_fds=[lock], check=False).returncode:
             raise RuntimeError("a stage failed: its own sentence stands above, and the next run goes on from there.")
     report_time(profile, time.perf_counter() - start)
+    if missing:
+        raise RuntimeError(left_out)
+
+
+def unreachable(dataset: str) -> str:
+    """Why weights of others that a data set takes cannot be had, in a sentence with the remedy; nothing where they can."""
+    from lib.archives import fetch
+    from lib.domains import DOMAINS
+
+    try:
+        for name in DOMAINS[dataset].archives:
+            fetch(name)
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def report_time(profile: str, seconds: float) -> None:
@@ -477,6 +521,8 @@ def main(arguments: list[str] | None = None) -> int:
             command.add_argument("--outputs", nargs="*", type=Path, default=[])
             command.add_argument("--checked", action="store_true", help="the caller has checked profile and names")
     given = parser.parse_args(arguments)
+    if "FEATURE_UNLEARNING_RESULTS" in os.environ:  # kernels run in another folder
+        os.environ["FEATURE_UNLEARNING_RESULTS"] = str(results_root())
     try:
         if given.command == "run":
             outputs = [path.resolve() for path in given.outputs]

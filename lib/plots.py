@@ -107,9 +107,15 @@ def sheets(groups: dict[str, Tensor], columns: int = 10) -> Figure:
 
 
 def pairs(rows: dict[str, Tensor], difference: bool = True) -> Figure:
-    """The same latents in every row; with ``difference``, a last row maps |last - first|, empty where they agree."""
-    count, columns = len(rows) + difference, len(next(iter(rows.values())))
-    figure, axes = plt.subplots(count, 1, figsize=(9, count * (9 / columns + 0.3)))
+    """The same latents in every row; with ``difference``, a last row maps |last - first|, empty where they agree.
+
+    Titles alone where there is no image.
+    """
+    count, columns = len(rows) + difference, max(map(len, rows.values()), default=0)
+    if not columns:
+        return sheets(rows or {"no images": torch.empty(0)})
+    figure, axes = plt.subplots(count, 1, figsize=(9, count * (9 / columns + 0.3)), squeeze=False)
+    axes = axes[:, 0]
     for axis, (name, images) in zip(axes, rows.items(), strict=False):
         show_images(axis, images, columns, name)
     if difference:

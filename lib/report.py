@@ -271,7 +271,8 @@ def axes_of(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) -
         "recall, high": (metrics.metric.eq("recall"), 1),
         "preservation L1, low": (metrics.metric.eq("preservation L1"), 1),
     }
-    own = metrics.metric.str.removeprefix("drift ").str.replace(" ", "-").eq(metrics.feature)
+    drifted = metrics.metric.str.removeprefix("drift ").str.lower().str.replace("[ _]", "-", regex=True)
+    own = drifted.eq(metrics.feature) | drifted.eq("no-" + metrics.feature)  # CelebA has No_Beard
     shares = metrics[metrics.protocol.eq("percentage points") & metrics.metric.str.startswith("drift ") & ~own]
     moved = shares.assign(value=shares.value.abs())
     drift = moved.groupby([*CHAIN, "method", "seed"], sort=False, as_index=False).value.max()

@@ -66,7 +66,7 @@ def cores() -> int:
 
 def results_root() -> Path:
     """``results/``, or the folder named by the environment variable FEATURE_UNLEARNING_RESULTS."""
-    return Path(os.environ.get("FEATURE_UNLEARNING_RESULTS", ROOT / "results"))
+    return Path(os.environ.get("FEATURE_UNLEARNING_RESULTS", ROOT / "results")).resolve()
 
 
 def out(profile: str, *parts: str | int) -> Path:
@@ -77,6 +77,14 @@ def out(profile: str, *parts: str | int) -> Path:
 def shipped(*parts: str | int) -> Path:
     """The path of a file that comes with the kit, under ``data/pretrained/``."""
     return SHIPPED.joinpath(*(f"seed{part}" if isinstance(part, int) else part for part in parts))
+
+
+def to_start_from(*parts: str | int) -> Path:
+    """The shipped file; FileNotFoundError in one sentence where none came with the kit."""
+    path = shipped(*parts)
+    if not path.is_file():
+        raise FileNotFoundError(f"{shown(path)} does not come with the kit: begin anew with START = 'scratch'.")
+    return path
 
 
 def find(profile: str, *parts: str | int) -> Path:

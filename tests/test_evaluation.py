@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lib import evaluation, metrics
+from lib import evaluation, features, metrics
 from lib.avatars import draw
 from lib.data import jpeg, to_float
 from lib.domains import DOMAINS
@@ -22,13 +22,16 @@ from lib.evaluation import (
     independent_rows,
     likeness_rows,
 )
-from lib.judges import Reading
+from lib.judges import Reading, require_known
 from lib.lite0 import load_lite0
 from lib.metrics import Errors
 from lib.report import attack_table, build_tables, read_table
-from lib.runs import ROOT
+from lib.runs import ROOT, shipped
 
 DIGITS = DOMAINS["mnist"]
+
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -276,3 +279,29 @@ def test_the_table_of_attacks_says_what_is_no_success():
     table = attack_table(frame).set_index(["attack", "judge"])
     assert table.loc[("relearning", "exact"), "exact"] == 0.5
     assert table.loc[("relearning: steps to half", "exact"), ["exact", "gold retrain"]].tolist() == [5, 20]
+
+
+def test_a_judge_is_asked_by_name_whatever_the_order_of_the_features(monkeypatch):
+    before = evaluation.load_bench("none", "mnist", "left-slanted", CPU)
+    moved = dict(reversed(features.FEATURES["mnist"].items()))
+    monkeypatch.setitem(features.FEATURES, "mnist", moved)
+    assert evaluation.load_bench("none", "mnist", "left-slanted", CPU).column == before.column == 1
+
+
+def test_a_feature_that_the_judges_were_not_trained_for_is_refused(monkeypatch):
+    monkeypatch.setitem(features.FEATURES["mnist"], "new", features.FEATURES["mnist"]["thick"])
+    with pytest.raises(ValueError, match=r"judges of mnist know thick, left-slanted, digit-1 alone: run 01_data"):
+        evaluation.load_bench("none", "mnist", "new", CPU)
+
+
+def test_shipped_judges_of_other_features_are_no_start():
+    known = list(features.FEATURES["mnist"])
+    require_known(shipped("mnist", "errors.json"), known)
+    with pytest.raises(ValueError, match=r"data/pretrained/mnist: its judges know thick, .* START = 'scratch'"):
+        require_known(shipped("mnist", "errors.json"), [*known, "new"])
+
+
+def test_too_few_images_for_a_floor_are_said_to_be_so():
+    evaluation.require_floors({"real": torch.zeros(165, 1)}, 100)
+    with pytest.raises(ValueError, match=r"there are 164 images of 'real' and 165 are needed"):
+        evaluation.require_floors({"real": torch.zeros(164, 1)}, 100)

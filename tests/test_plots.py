@@ -25,6 +25,13 @@ def test_a_sheet_without_images_has_its_title_and_nothing_else():
     assert (len(empty.images), len(full.images)) == (0, 1)
 
 
+@pytest.mark.parametrize("rows", [{}, {"original": torch.zeros(0, 1, 8, 8), "exact": torch.zeros(0, 1, 8, 8)}])
+def test_pairs_without_images_are_titles_alone(rows):
+    axes = plots.pairs(rows).axes
+    assert not any(axis.images for axis in axes)
+    assert [axis.get_title(loc="left") for axis in axes] == (list(rows) or ["no images"])
+
+
 def test_no_two_of_eighteen_names_look_alike():
     names = [f"method {k}" for k in range(18)] + ["exact"]
     assert len({tuple(look.values()) for look in plots.looks(names).values()}) == 19

@@ -102,6 +102,16 @@ def test_the_largest_drift_leaves_the_target_feature_out():
     assert table.value.tolist() == ["2.5"]
 
 
+@pytest.mark.parametrize(
+    ("feature", "drift"),
+    [("wearing-hat", "Wearing_Hat"), ("beard", "No_Beard"), ("no-beard", "No_Beard"), ("digit-1", "digit 1")],
+)
+def test_the_target_is_known_by_each_of_its_spellings(feature, drift):
+    found = pd.concat([rows_over_seeds("drift Bald", least=[2.5]), rows_over_seeds(f"drift {drift}", least=[-11.0])])
+    table = report.axes_table(found.assign(feature=feature), none_of(ATTACKS), none_of(COSTS))
+    assert table.value.tolist() == ["2.5"]
+
+
 def test_of_several_seeds_every_table_has_one_line():
     found = rows_over_seeds("precision", exact=[0.8, 0.9])
     assert report.wide(found, ["precision"]).precision.tolist() == ["0.85 [0.2147, 1.485]"]

@@ -16,9 +16,10 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, leaky_relu
 
-from lib.latent import Edit, latents
+from lib.by_eye import ANNOTATED, read_labelled
+from lib.latent import Edit, latents, prior, stream
 from lib.models import StyleGAN2, load_generator, sample, save_generator
-from lib.models.stylegan2 import StyledConvolution, low_pass, up_convolution, upfirdn, upsample
+from lib.models.stylegan2 import StyledConvolution, low_pass, seen_from_w, up_convolution, upfirdn, upsample
 from lib.models.stylegan2_files import read_generator, read_nvidia, read_rosinality
 from lib.train import unlearn
 
@@ -200,6 +201,64 @@ def test_the_published_configurations_have_their_widths(base, narrowest):
     assert generator.synthesis.b1024.torgb.weight.shape == (3, narrowest, 1, 1)
 
 
+def test_samples_lie_in_range_where_the_images_do_not(generator):
+    generator.synthesis.b8.torgb.bias.add_(0.9)
+    z = latents(50, 8, 0)
+    images = generator(z)
+    assert images.max() > 1
+    assert torch.equal(sample(generator, z, batch=50), images.clamp(-1, 1))
+
+
+def test_psi_is_saved_with_the_weights(generator, tmp_path):
+    short = StyleGAN2(**generator.sizes | {"psi": 0.5}).eval()
+    short.load_state_dict(generator.state_dict())
+    save_generator(tmp_path / "short.safetensors", short)
+    again = load_generator(tmp_path / "short.safetensors", "stylegan2", CPU)
+    z = latents(2, 8, 0)
+    torch.testing.assert_close(again(z), generator(z, psi=0.5), rtol=1e-4, atol=1e-5)
+
+
+def test_seen_from_w_it_makes_the_same_images_from_white_latents():
+    torch.manual_seed(0)
+    original = StyleGAN2(8, 8, 3, 8, channel_base=64, channel_max=8, mapping_layers=2, psi=0.7).eval()
+    seen = seen_from_w(original)
+    z = latents(2000, 8, 1)
+    w = prior(seen, 2000, 1)
+    torch.testing.assert_close(seen(w[:5]), original(z[:5]), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(w.mean(0), torch.zeros(8), atol=0.1, rtol=0)
+    torch.testing.assert_close(w.T.cov(), torch.eye(8), atol=0.15, rtol=0)
+    assert seen.colour.norm(dim=1).diff().max() < 0  # the first coordinate shows most
+
+
+def test_seen_from_w_it_is_saved_and_tuned_but_for_the_mapping(tmp_path):
+    torch.manual_seed(0)
+    seen = seen_from_w(StyleGAN2(8, 8, 3, 16, channel_base=64, channel_max=8, mapping_layers=2).eval(), 500)
+    unlearned, _ = unlearn(seen, Edit(torch.eye(8)[0], 0.0), 2, 0, CPU, batch=4)
+    save_generator(tmp_path / "w.safetensors", unlearned)
+    again, z = load_generator(tmp_path / "w.safetensors", "stylegan2-w", CPU), latents(3, 8, 0)
+    torch.testing.assert_close(again(z), unlearned(z), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(unlearned(z), seen(z), rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(a, b) for a, b in zip(seen.mapping.parameters(), unlearned.mapping.parameters(), strict=True))
+
+
+def test_z_and_w_of_different_dimensions_are_refused(generator):
+    with pytest.raises(ValueError, match="z has 8 dimensions and w 6"):
+        seen_from_w(generator)
+
+
+def test_labelled_by_eye_it_becomes_a_data_set(tmp_path):
+    torch.manual_seed(0)
+    original = StyleGAN2(8, 8, 3, 32, channel_base=256, channel_max=8, mapping_layers=2).eval()
+    original.synthesis.b32.torgb.bias.data.add_(0.9)  # far beyond the range
+    z = prior(original, 90, stream(ANNOTATED, "label"))
+    bright = sample(original, z).mean((1, 2, 3))
+    labels = (bright > bright.median()).int().tolist()
+    (tmp_path / "mine.csv").write_text("index,bright\n" + "".join(f"{i},{label}\n" for i, label in enumerate(labels)))
+    dataset = read_labelled(original, tmp_path / "mine.csv", 10, 90, 0, CPU)
+    assert dataset.images.shape == (100, 3, 32, 32)
+    assert dataset.table["bright"][~dataset.train].tolist() == labels
+
+
 def test_every_parameter_gets_a_gradient(generator):
     generator.requires_grad_(True)
     generator(latents(4, 8, 0)).square().mean().backward()
@@ -322,7 +381,7 @@ def write_nvidia(path, state, changes=None, protocol=3, **more):
 def test_a_network_pickle_is_read_and_its_source_ignored(tmp_path, generator, protocol):
     path = write_nvidia(tmp_path / "ffhq.pkl", generator.state_dict(), protocol=protocol)
     tensors, sizes = read_nvidia(path)
-    assert sizes == generator.sizes
+    assert sizes | {"psi": 1.0} == generator.sizes
     assert tensors.keys() == generator.state_dict().keys()
     assert torch.equal(read_generator(path)(latents(2, 8, 0)), generator(latents(2, 8, 0)))
     assert not (tmp_path / "exploded").exists()

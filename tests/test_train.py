@@ -28,7 +28,6 @@ def images():
 
 def fit_informed(generator, discriminator, images, steps, seed, device, **options):
     """GAN training that asks for readable latents; the descriptions are 64 average pixels and the mean."""
-    torch.manual_seed(1)  # the reader of the latents starts at random, as the networks do
     describe = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten())
     options |= {"describe": lambda images: [describe(images), images.mean((2, 3))], "information": [1.0, 2.0]}
     return fit_gan(generator, discriminator, images, steps, seed, device, **options)
@@ -36,7 +35,6 @@ def fit_informed(generator, discriminator, images, steps, seed, device, **option
 
 def fit_informed_vae(encoder, decoder, images, steps, seed, device, **options):
     """VAE training that asks for latents that tell the mean intensity of each half of the image."""
-    torch.manual_seed(1)
     describe = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d((2, 1)), torch.nn.Flatten())
     options |= {"describe": lambda images: [describe(images)], "information": options.pop("information", [50.0])}
     return fit_vae(encoder, decoder, images, steps, seed, device, **options)
@@ -122,6 +120,40 @@ def test_a_checkpoint_of_other_settings_is_not_used(images, tmp_path, monkeypatc
     fit_gan(*first, images, 6, 1, CPU, batch=8, checkpoint=tmp_path / "c")
     fit_gan(*second, images, 6, 1, CPU, batch=8)
     assert all(torch.equal(first[0].state_dict()[k], v) for k, v in second[0].state_dict().items())
+
+
+def test_a_checkpoint_of_other_first_weights_or_images_is_not_used(images, tmp_path, monkeypatch):
+    import lib.train
+
+    monkeypatch.setattr(lib.train, "CHECKPOINT_EVERY", 2)
+    for other_seed, other_images in ((1, images), (0, images[::-1])):
+        with monkeypatch.context() as patch:
+            stop_at(patch, lib.train, "average", 4)
+            with pytest.raises(KeyboardInterrupt):
+                fit_gan(*gan(), images, 6, 0, CPU, batch=8, checkpoint=tmp_path / "c")
+        torch.manual_seed(other_seed)
+        first = Generator(8, 4), Discriminator(4)
+        second = copy.deepcopy(first)
+        fit_gan(*first, other_images, 6, 0, CPU, batch=8, checkpoint=tmp_path / "c")
+        fit_gan(*second, other_images, 6, 0, CPU, batch=8)
+        assert all(torch.equal(first[0].state_dict()[k], v) for k, v in second[0].state_dict().items())
+
+
+def test_a_training_without_a_step_is_refused(images):
+    with pytest.raises(ValueError, match="steps of training must be 1 or more, not 0"):
+        fit_gan(*gan(), images, 0, 0, CPU)
+
+
+def test_what_reads_descriptions_has_first_weights_of_the_seed_alone(images):
+    found = []
+    for number in (0, 1):
+        pair = gan()
+        torch.manual_seed(number)  # of no account
+        before = torch.random.get_rng_state()
+        fit_gan(*pair, images, 2, 0, CPU, batch=8, describe=lambda x: [x.flatten(1)[:, :4]], information=[1.0])
+        assert torch.equal(torch.random.get_rng_state(), before)
+        found.append(pair[0].state_dict())
+    assert all(torch.equal(found[0][k], v) for k, v in found[1].items())
 
 
 def test_a_killed_process_resumes_to_the_same_weights(tmp_path):

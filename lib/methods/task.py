@@ -109,7 +109,8 @@ class Task:
 
     def tune(self, loss: Callable[[nn.Module, int], dict[str, Tensor]]) -> tuple[nn.Module, Curve]:
         """Train a copy of G0 down ``loss``: (the copy, step) -> named losses, among them "total"."""
-        settings = [self.seed, self.batch, self.strength]
+        labels = train.fingerprint(self.direction.vector, self.direction.labels)
+        settings = [self.seed, self.batch, self.strength, labels]
         return train.tune(self.original, loss, self.steps, self.device, self.rate, self.checkpoint, settings)
 
 

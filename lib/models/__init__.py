@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lib.models.dcgan import Discriminator, Generator
 from lib.models.readout import ReadOut, ReadOutW, at_full_size
-from lib.models.stylegan2 import StyleGAN2
+from lib.models.stylegan2 import StyleGAN2, StyleGAN2W
 from lib.models.vae import Decoder, DecoderW, Encoder
 from lib.train import autocast
 from lib.weights import load_module, save_module
@@ -17,6 +17,7 @@ GENERATORS: dict[str, type[nn.Module]] = {
     "vae": Decoder,
     "vae-w": DecoderW,
     "stylegan2": StyleGAN2,
+    "stylegan2-w": StyleGAN2W,
     "mobilestylegan": ReadOut,
     "mobilestylegan-w": ReadOutW,
 }
@@ -34,12 +35,13 @@ def load_generator(path: Path, model: str, device: torch.device) -> nn.Module:
 
 
 @torch.no_grad()
-def sample(generator: nn.Module, z: Tensor, batch: int = 250) -> Tensor:
-    """Images of the latents z (N, d), float32 on the CPU, made in batches; under ``lib.train.autocast`` where the generator
-    says that ``half_precision`` will do."""
-    device = next(generator.parameters()).device
+def sample(generator: nn.Module, z: Tensor, batch: int | None = None) -> Tensor:
+    """Images of the latents z (N, d), float32 in [-1, 1] on the CPU; under ``lib.train.autocast`` where the generator says
+    that ``half_precision`` will do. Made in batches, by default of 250 up to 128 pixels and fewer of larger images."""
+    device, side = next(generator.parameters()).device, getattr(generator, "sizes", {}).get("size", 64)
+    batch = batch or max(1, 250 * 128**2 // max(128, side) ** 2)
     with autocast(device, getattr(generator, "half_precision", False)):
-        return torch.cat([generator(part.to(device)).float().cpu() for part in z.split(batch)]).contiguous()
+        return torch.cat([generator(part.to(device)).float().clamp(-1, 1).cpu() for part in z.split(batch)]).contiguous()
 
 
 def sample_moved(generator: nn.Module, z: Tensor, before: Tensor, images: Tensor) -> Tensor:

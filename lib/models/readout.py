@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, mse_loss
 
-from lib.latent import latents, stream
+from lib.latent import latents, stream, whitening
 from lib.models.mobilestylegan import (
     CHANNELS,
     LATENT,
@@ -137,12 +137,9 @@ def seen_from_w(read_out: ReadOut, count: int = 20_000) -> ReadOutW:
     """The read-out with whitened w as its latents; mean and covariance are those of ``count`` fixed latents."""
     generator = ReadOutW(**read_out.sizes)
     generator.load_state_dict(read_out.state_dict(), strict=False)
-    w = torch.cat([read_out.to_w(z) for z in latents(count, LATENT, stream(0, "whiten")).split(1000)]).double()
-    generator.centre.copy_(w.mean(0))
-    power, axes = (part.flip(-1) for part in torch.linalg.eigh(w.T.cov()))
-    deviation = power.clamp(min=1e-6 * power[0]).sqrt()
-    generator.colour.copy_(deviation[:, None] * axes.T)
-    generator.white.copy_(axes / deviation)
+    w = torch.cat([read_out.to_w(z) for z in latents(count, LATENT, stream(0, "whiten")).split(1000)])
+    for buffer, found in zip((generator.centre, generator.colour, generator.white), whitening(w), strict=True):
+        buffer.copy_(found)
     return generator.eval()
 
 

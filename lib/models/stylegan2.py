@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear, pad
 
+from lib.latent import latents, stream, whitening
+
 TAPS = (1.0, 3.0, 3.0, 1.0)  # the low-pass filter of every resampling step
 MAPPING_RATE = 0.01  # learning rate multiplier of the mapping network, which also scales its weights
 
@@ -194,10 +196,10 @@ def widths(size: int, channel_base: int, channel_max: int) -> dict[int, int]:
 class StyleGAN2(nn.Module):
     """Latents z (N, latent_dim) -> images (N, channels, size, size), most but not all of whose values lie in [-1, 1].
 
-    As in NVIDIA's code nothing clamps the images: ``lib.data.to_uint8`` does. ``mapping(z)`` gives w (N, w_dim) and
+    As in NVIDIA's code nothing clamps the images: ``lib.models.sample`` does. ``mapping(z)`` gives w (N, w_dim) and
     ``synthesis(w)`` images from w, or from one w a layer. ``psi``, the truncation of w, is 1 for none and 0 for the average
-    image. ``channel_base`` is 32768 in config F and 16384 in config E. ``conv_clamp`` bounds the features (256 where NVIDIA
-    trained in half precision). Raises ValueError unless ``size`` is 4, 8, 16, ...
+    image; it is saved with the weights. ``channel_base`` is 32768 in config F and 16384 in config E. ``conv_clamp`` bounds
+    the features (256 where NVIDIA trained in half precision). Raises ValueError unless ``size`` is 4, 8, 16, ...
     """
 
     def __init__(
@@ -210,6 +212,7 @@ class StyleGAN2(nn.Module):
         channel_max: int = 512,
         mapping_layers: int = 8,
         conv_clamp: float | None = None,
+        psi: float = 1.0,
     ) -> None:
         super().__init__()
         self.sizes = {
@@ -221,11 +224,50 @@ class StyleGAN2(nn.Module):
             "channel_max": channel_max,
             "mapping_layers": mapping_layers,
             "conv_clamp": conv_clamp,
+            "psi": psi,
         }
-        self.latent_dim = latent_dim
+        self.latent_dim, self.psi = latent_dim, psi
         self.mapping = Mapping(latent_dim, w_dim, mapping_layers)
         self.synthesis = Synthesis(widths(size, channel_base, channel_max), channels, w_dim, conv_clamp)
         self.num_ws = self.synthesis.num_ws
 
-    def forward(self, z: Tensor, psi: float = 1.0) -> Tensor:
-        return self.synthesis(self.mapping(z, psi))
+    def forward(self, z: Tensor, psi: float | None = None) -> Tensor:
+        return self.synthesis(self.mapping(z, self.psi if psi is None else psi))
+
+
+class StyleGAN2W(StyleGAN2):
+    """The same generator seen from w: latents (N, w_dim) are whitened w, as in ``lib.models.readout.ReadOutW``.
+
+    ``enter`` maps z, of the same dimension, to these latents; the mapping network stays as it is. Raises ValueError unless
+    z and w have one dimension.
+    """
+
+    frozen = ("mapping",)
+    leading = 32
+
+    def __init__(self, latent_dim: int = 512, w_dim: int = 512, **sizes: float | None) -> None:
+        if latent_dim != w_dim:
+            raise ValueError(f"z has {latent_dim} dimensions and w {w_dim}: a generator seen from w needs as many of both.")
+        super().__init__(latent_dim, w_dim, **sizes)
+        self.register_buffer("centre", torch.zeros(w_dim))
+        self.register_buffer("colour", torch.eye(w_dim))
+        self.register_buffer("white", torch.eye(w_dim))
+
+    def enter(self, z: Tensor) -> Tensor:
+        """Latents (N, w_dim) of z (N, w_dim)."""
+        return (self.mapping(z, self.psi) - self.centre) @ self.white
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.synthesis(self.centre + z @ self.colour)
+
+
+@torch.no_grad()
+def seen_from_w(original: StyleGAN2, count: int = 20_000) -> StyleGAN2W:
+    """The generator with whitened w as its latents; mean and covariance are those of ``count`` fixed latents."""
+    generator = StyleGAN2W(**original.sizes)
+    generator.load_state_dict(original.state_dict(), strict=False)
+    parts = latents(count, original.latent_dim, stream(0, "whiten")).split(1000)
+    found = whitening(torch.cat([original.mapping(z, original.psi) for z in parts]))
+    for buffer, value in zip((generator.centre, generator.colour, generator.white), found, strict=True):
+        buffer.copy_(value)
+    return generator.eval()

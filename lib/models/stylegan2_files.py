@@ -288,16 +288,16 @@ def fill(module: torch.nn.Module, tensors: Tensors) -> None:
         raise ValueError(str(error).splitlines()[-1].strip().rstrip(".")) from error
 
 
-def read_generator(path: Path) -> StyleGAN2:
-    """The generator in a ``.pkl`` of NVIDIA or a ``.pt`` of rosinality, on the CPU, in eval mode.
+def read_generator(path: Path | str, psi: float = 1.0) -> StyleGAN2:
+    """The generator in a ``.pkl`` of NVIDIA or a ``.pt`` of rosinality, on the CPU, in eval mode; ``psi`` truncates its w.
 
     Raises ValueError in one sentence for another suffix, for tensors that do not fit together, and as ``read_nvidia``.
     """
-    readers = {".pkl": read_nvidia, ".pt": read_rosinality}
+    path, readers = Path(path), {".pkl": read_nvidia, ".pt": read_rosinality}
     if path.suffix not in readers:
         raise ValueError(f"{path} is neither a .pkl of NVIDIA nor a .pt of rosinality: give one of these.")
     tensors, arguments = readers[path.suffix](path)
     with explained(path):
-        generator = StyleGAN2(**arguments)
+        generator = StyleGAN2(**arguments, psi=psi)
         fill(generator, tensors)
     return generator.eval()
