@@ -43,7 +43,7 @@ class Bench:
 
     def score_a(self, images: Tensor) -> Tensor:
         """Judge A's logit for the feature, (N,), differentiable."""
-        return self.a(images)[:, self.column]
+        return self.a(images.clamp(-1, 1))[:, self.column]  # StyleGAN2 leaves the range a little
 
 
 def load_bench(profile: str, dataset: str, feature: str, device: torch.device) -> Bench:

@@ -35,6 +35,7 @@ MARKS = ("<!-- headline table -->", "<!-- end of headline table -->")
 MALLOC = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 # What tells the executions of a notebook apart by itself; of any other parameter the name is told too.
 SIBLINGS = ("DATASETS", "DATASET", "MODEL", "FEATURE", "METHOD", "WITHOUT")
+PLACES = ("LABELS", "REAL")  # paths, which a command line gives from where it is and a kernel reads in notebooks/
 STARTS = ("pretrained", "scratch", "shipped", "all-shipped")
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "matplotlib", "papermill", "snakemake")
 
@@ -188,6 +189,7 @@ def run(notebook: str, profile: str, chosen: dict[str, object], outputs: list[Pa
     settings = read_profile(profile) if checked else load_profile(profile)
     values = {**parameters_of(settings, notebook, dataset, model), "PROFILE": profile, **chosen}
     values = {name: value for name, value in values.items() if name in parameters(notebook) or name in chosen}
+    values |= {name: str(Path(values[name]).resolve()) for name in PLACES if Path(values.get(name) or "-").exists()}
     if not checked:
         check_parameters(notebook, values)
     executed = results_root() / profile / "executed" / f"{tag(notebook, chosen)}.ipynb"

@@ -4,8 +4,11 @@ import pytest
 
 from lib.annotations import FOLDER, column, read, repeat
 
-FEATURES = ("glasses", "hat", "facial-hair")
-FIRST, SECOND = FOLDER / "digiface.csv", FOLDER / "digiface-second.csv"
+SHIPPED = {  # feature -> the fewest of the samples that have it
+    "digiface": (660, {"glasses": 60, "hat": 60, "facial-hair": 60}),
+    "ffhq": (500, {"glasses": 40, "hat": 30, "bangs": 40, "beard": 40, "smile": 40}),
+}
+CASES = [(name, feature) for name, (_, least) in SHIPPED.items() for feature in least]
 
 
 @pytest.fixture
@@ -73,17 +76,19 @@ def test_two_looks_without_a_shared_sure_sample_are_refused(write):
         repeat(first, second, "hat")
 
 
-@pytest.mark.parametrize("feature", FEATURES)
-def test_the_shipped_labels_cover_660_samples_with_enough_positives(feature):
-    assert list(column(FIRST, feature)) == list(range(660))
-    _, labels = read(FIRST, feature)
-    assert len(labels) >= 580
-    assert 60 <= labels.sum() <= 100
+@pytest.mark.parametrize(("name", "feature"), CASES)
+def test_the_shipped_labels_cover_enough_samples_and_positives(name, feature):
+    count, least = SHIPPED[name]
+    assert list(column(FOLDER / f"{name}.csv", feature)) == list(range(count))
+    _, labels = read(FOLDER / f"{name}.csv", feature)
+    assert len(labels) >= 0.85 * count
+    assert labels.sum() >= least[feature]
 
 
-@pytest.mark.parametrize("feature", FEATURES)
-def test_the_labeller_agrees_with_itself_on_a_second_look(feature):
-    assert len(column(SECOND, feature)) == 100
-    found = repeat(FIRST, SECOND, feature)
+@pytest.mark.parametrize(("name", "feature"), CASES)
+def test_the_labeller_agrees_with_itself_on_a_second_look(name, feature):
+    first, second = FOLDER / f"{name}.csv", FOLDER / f"{name}-second.csv"
+    assert len(column(second, feature)) == 100
+    found = repeat(first, second, feature)
     assert found.sure + found.unsure == 100
-    assert found.rate.value < 0.05
+    assert found.rate.value < 0.1

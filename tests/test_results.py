@@ -49,6 +49,16 @@ def test_every_table_and_figure_is_there(run):
     assert all((folder / "tables" / f"{name}.{kind}").is_file() for name in TABLES for kind in ("csv", "md"))
     assert all((folder / "figures" / name / f"{figure}.png").is_file() for name in datasets(run) for figure in FIGURES)
     assert all((folder / f"{name}.csv").is_file() for name in ("metrics", "attacks", "costs"))
+    assert (RUN / "figures" / "ffhq" / "full-size.png").is_file()
+
+
+@pytest.mark.parametrize("run", ("cpu", "methods"))
+def test_every_committed_table_and_figure_stands_in_the_manifest(run):
+    folder, known = RESULTS / run, outputs(run)
+    names = [f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md")]
+    names += [f"figures/{dataset}/{name}.png" for dataset in datasets(run) for name in FIGURES]
+    names += ["metrics.csv", "attacks.csv", "costs.csv"]
+    assert [name for name in names if sha256(folder / name) != known.get(name, {}).get("sha256")] == []
 
 
 def test_shipped_weights_are_those_of_the_published_run():

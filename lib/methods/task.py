@@ -83,7 +83,7 @@ class Task:
     def read(self, images: Tensor) -> Tensor:
         """Judge A's logits for images (N, C, H, W), (N, features), differentiable."""
         with autocast(self.device):
-            return self.judge(images).float()
+            return self.judge(images.clamp(-1, 1)).float()  # StyleGAN2 leaves the range a little
 
     def score(self, images: Tensor) -> Tensor:
         """Judge A's logit for the feature, (N,), differentiable."""
