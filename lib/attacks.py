@@ -28,7 +28,7 @@ def typical(z: Tensor) -> Tensor:
 
 
 def start_latents(generator: nn.Module, n: int, seed: int | list[int]) -> Tensor:
-    """The first n latents of the stream that are typical themselves, (n, d); of N(0, I) 99.7 % are."""
+    """The first n latents of the stream that are typical themselves, (n, d); of N(0, I) 99.7 % are, of w fewer."""
     z = prior(generator, 4 * n + 20, seed)
     low, high = typical_radii(z.shape[1])
     norm = z.norm(dim=1)

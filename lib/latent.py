@@ -87,8 +87,10 @@ def expected_left(z: Tensor, has_feature: Tensor, vector: Tensor) -> tuple[np.nd
 
     P(feature | projection) is read off held-out labels by logistic regression on the projection and its square: smooth,
     and less noisy than isotonic regression where positives are rare. The edit turns a projection p into min(p, t), so
-    the expected share left is the mean of that curve at min(p, t). Every t spares at least one latent in fifty.
+    the expected share left is the mean of that curve at min(p, t). Every t spares at least one latent in fifty. Raises
+    ValueError where the held-out labels are of one kind.
     """
+    require_both(has_feature)
     from sklearn.linear_model import LogisticRegression  # here: importing it takes a second, and few stages need it
 
     proj = projection(z, vector).double().numpy()

@@ -1,6 +1,5 @@
 """A judge for a few hundred labels: ridge regression on standardised features of a pre-trained network."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +11,7 @@ from torch import Tensor, nn
 
 from lib.judges import error_counts
 from lib.metrics import Errors
-from lib.weights import load_module, save_module
 
-KIND = "linear-judge"
 PENALTIES = np.logspace(-3, 1, 5)  # to choose from, for features scaled to unit length on average
 FOLDS = 5
 
@@ -24,7 +21,6 @@ class LinearJudge(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.sizes = {"features": features}
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("weight", torch.zeros(features))
         self.register_buffer("bias", torch.zeros(()))
@@ -98,13 +94,3 @@ def cross_validate(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> V
         judge = fit(features[seen], labels[seen], seed)
         logits[held_out] = judge(torch.from_numpy(features[held_out])).numpy()
     return Validation(logits, labels)
-
-
-def save_linear_judge(path: Path, judge: LinearJudge) -> None:
-    """Write a judge as safetensors."""
-    save_module(path, judge, KIND, **judge.sizes)
-
-
-def load_linear_judge(path: Path, device: torch.device) -> LinearJudge:
-    """Read a judge in eval mode; ValueError in one sentence for anything that is not one."""
-    return load_module(path, LinearJudge, KIND, device)

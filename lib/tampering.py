@@ -19,7 +19,7 @@ NEAR = 0.3  # prior standard deviations around a latent that shall show its imag
 
 
 def layers(generator: nn.Module) -> Iterator[Tensor]:
-    """The weights of a generator that multiply something: tensors of two dimensions or more, the others are few."""
+    """The weights of two dimensions or more, frozen ones too: matrices, kernels, StyleGAN's constant and noise."""
     return (weight for weight in generator.parameters() if weight.ndim > 1)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from lib.data import to_float
 from lib.judges import Judge, fit_judge, read
-from lib.latent import Edit, latents
+from lib.latent import Edit
 from lib.losses import loss_total
 from lib.models import Decoder, Discriminator, Encoder, Generator, sample
 from lib.models.dcgan import enlarged
@@ -215,6 +215,7 @@ def test_a_judge_learns_what_can_be_seen():
 
 
 def test_reading_does_not_depend_on_the_batch_size():
+    torch.manual_seed(0)
     judge, images = Judge(3, width=4).eval(), torch.rand(30, 1, 32, 32) * 2 - 1
     a, b = read(judge, images, batch=7), read(judge, images, batch=30)
     assert np.allclose(a.logits, b.logits, atol=1e-5)
@@ -235,7 +236,6 @@ def test_training_draws_its_latents_from_its_own_generator(generator):
     state = torch.get_rng_state()
     unlearn(generator, EDIT, 2, 0, CPU)
     assert torch.equal(torch.get_rng_state(), state)
-    assert latents(2, 8, [0, 0]).shape == (2, 8)
 
 
 def test_a_resizing_generator_leaves_no_checkerboard_on_a_flat_image():
@@ -275,6 +275,7 @@ def test_doubled_pixels_and_their_convolution_are_one_step_with_the_same_numbers
 
 
 def test_the_vae_shows_colours_at_their_mean_and_digits_sharper():
+    torch.manual_seed(0)
     z = torch.randn(4, 8)
     for channels, factor in ((3, 0.5), (1, 1.0)):
         decoder = Decoder(8, 4, channels, 32).eval()
