@@ -14,7 +14,7 @@ from torch import nn
 from lib import audit
 from lib.labels import write_marks
 from lib.latent import latents, stream
-from lib.models import Decoder, save_generator
+from lib.models import Decoder, StyleGAN2, sample, save_generator
 
 CPU = torch.device("cpu")
 
@@ -126,6 +126,20 @@ def test_a_callable_and_the_kits_own_file_are_generators_too(tmp_path):
     torch.manual_seed(0)
     save_generator(tmp_path / "own.safetensors", Decoder(8, 4))
     assert audit.load(str(tmp_path / "own.safetensors"), 0, CPU)(latents(2, 8, 0)).shape == (2, 3, 32, 32)
+
+
+def test_a_stylegan2_that_leaves_the_range_a_little_is_clamped(tmp_path):
+    torch.manual_seed(0)
+    original = StyleGAN2(8, 8, 3, 16, channel_base=64, channel_max=8, mapping_layers=1).eval().requires_grad_(False)
+    z = latents(50, 8, 0)
+    loudest = original(z).abs().quantile(0.98)
+    for name in original.synthesis.blocks:
+        original.synthesis.get_submodule(name).torgb.weight.div_(loudest)
+    save_generator(tmp_path / "before.safetensors", original)
+    generator = audit.load(str(tmp_path / "before.safetensors"), 0, CPU)
+    assert generator.sizes == {"size": 16}
+    assert 0.01 < (original(z).abs() > 1).float().mean() < 0.03
+    torch.testing.assert_close(sample(generator, z), original(z).clamp(-1, 1), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
