@@ -169,12 +169,12 @@ class Linear(nn.Module):
         self.weight = nn.Parameter(torch.ones(1))
 
     def forward(self, z):
-        return (self.weight * z)[:, None, None, :]
+        return (self.weight * z)[:, None, None, :] / 10  # in [-1, 1]
 
 
 def test_a_least_edit_lands_on_its_goal_by_the_shortest_way(task):
     vector = torch.tensor([3.0, 0, 0, 4, 0, 0, 0, 0])
-    linear = replace(task, original=Linear().requires_grad_(False), judge=lambda x: (x[:, 0] * vector).sum(2) - 1)
+    linear = replace(task, original=Linear().requires_grad_(False), judge=lambda x: (10 * x[:, 0] * vector).sum(2) - 1)
     z = latents(300, 8, 2)
     edited = least.least_edit(linear, z, -2.0)
     before, after = z @ vector - 1, edited @ vector - 1
