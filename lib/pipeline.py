@@ -55,9 +55,13 @@ def read_profile(name: str) -> dict:
     """The profile ``profiles/<name>.yaml`` as it is; FileNotFoundError in one sentence if there is none."""
     path = ROOT / "profiles" / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml") if p.stem != "schema"))
-        raise FileNotFoundError(f"profile {name!r} does not exist: choose one of {known}.")
+        raise FileNotFoundError(f"profile {name!r} does not exist: choose one of {', '.join(profile_names())}.")
     return yaml.load(path.read_text(), Floats)
+
+
+def profile_names() -> list[str]:
+    """The names of all profiles, sorted."""
+    return sorted(path.stem for path in (ROOT / "profiles").glob("*.yaml") if path.stem != "schema")
 
 
 def load_profile(name: str) -> dict:
@@ -89,7 +93,10 @@ def some(profile: dict, datasets: list[str]) -> list[str]:
     """``datasets`` in the profile's order, all of it if the list is empty; ValueError for one it does not have."""
     for name in datasets:
         if name not in profile["datasets"]:
-            raise ValueError(f"dataset {name!r} is not in the profile: choose among {', '.join(profile['datasets'])}.")
+            having = [known for known in profile_names() if name in read_profile(known)["datasets"]]
+            elsewhere = f", or a profile that has it: {', '.join(having)}" if having else ""
+            known = ", ".join(profile["datasets"])
+            raise ValueError(f"dataset {name!r} is not in the profile: choose among {known}{elsewhere}.")
     return [name for name in profile["datasets"] if name in datasets or not datasets]
 
 

@@ -211,6 +211,8 @@ def test_environment_and_pyproject_agree():
 def test_a_dataset_that_the_profile_lacks_is_named(capsys):
     assert main(["reproduce", "--profile", "smoke", "--datasets", "mnist", "letters"]) == 1
     assert "dataset 'letters' is not in the profile: choose among mnist" in capsys.readouterr().err
+    assert main(["reproduce", "--profile", "cpu", "--datasets", "celeba"]) == 1
+    assert "digiface, ffhq, or a profile that has it: gpu." in capsys.readouterr().err
 
 
 def test_a_feature_that_no_chosen_dataset_has_is_named(capsys):
