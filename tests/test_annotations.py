@@ -4,11 +4,11 @@ import pytest
 
 from lib.annotations import FOLDER, column, read, repeat
 
-SHIPPED = {  # feature -> the fewest of the samples that have it
-    "digiface": (660, {"glasses": 60, "hat": 60, "facial-hair": 60}),
-    "ffhq": (500, {"glasses": 40, "hat": 30, "bangs": 40, "beard": 40, "smile": 40}),
+SHIPPED = {  # samples, and feature -> the fewest and the most of them that have it
+    "digiface": (660, {"glasses": (60, 100), "hat": (60, 100), "facial-hair": (60, 100)}),
+    "ffhq": (500, {"glasses": (90, 110), "hat": (30, 45), "bangs": (95, 115), "beard": (55, 70), "smile": (290, 320)}),
 }
-CASES = [(name, feature) for name, (_, least) in SHIPPED.items() for feature in least]
+CASES = [(name, feature) for name, (_, shares) in SHIPPED.items() for feature in shares]
 
 
 @pytest.fixture
@@ -78,11 +78,12 @@ def test_two_looks_without_a_shared_sure_sample_are_refused(write):
 
 @pytest.mark.parametrize(("name", "feature"), CASES)
 def test_the_shipped_labels_cover_enough_samples_and_positives(name, feature):
-    count, least = SHIPPED[name]
+    count, shares = SHIPPED[name]
     assert list(column(FOLDER / f"{name}.csv", feature)) == list(range(count))
     _, labels = read(FOLDER / f"{name}.csv", feature)
-    assert len(labels) >= 0.85 * count
-    assert labels.sum() >= least[feature]
+    assert len(labels) >= 0.88 * count
+    fewest, most = shares[feature]
+    assert fewest <= labels.sum() <= most
 
 
 @pytest.mark.parametrize(("name", "feature"), CASES)
@@ -91,4 +92,4 @@ def test_the_labeller_agrees_with_itself_on_a_second_look(name, feature):
     assert len(column(second, feature)) == 100
     found = repeat(first, second, feature)
     assert found.sure + found.unsure == 100
-    assert found.rate.value < 0.1
+    assert found.rate.value < 0.05
