@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 
@@ -162,11 +163,12 @@ def check_parameters(notebook: str, values: dict[str, object]) -> None:
 
 
 def check_names(values: dict[str, object]) -> None:
-    """Raise ValueError in one sentence when DATASET, FEATURE, MODEL, METHOD, METHODS, DIRECTION or START is not known."""
+    """Raise ValueError in one sentence when DATASET, FEATURE, MODEL, METHOD, METHODS, DIRECTION, START or part of LEAST is not known."""
     from lib.directions import DIRECTIONS
     from lib.domains import DOMAINS, models
     from lib.features import named
     from lib.methods import METHODS
+    from lib.methods.least import Recipe
 
     dataset = str(values.get("DATASET", next(iter(DOMAINS))))
     if dataset not in DOMAINS:
@@ -176,6 +178,9 @@ def check_names(values: dict[str, object]) -> None:
     for method in [values.get("METHOD", "exact"), *values.get("METHODS", [])]:
         if method not in METHODS:
             raise ValueError(f"method {method!r} is unknown: choose one of {', '.join(METHODS)}.")
+    unknown = set(values.get("LEAST", ())) - {"rate", "strength", *(part.name for part in fields(Recipe))}
+    if unknown:
+        raise ValueError(f"LEAST has no part {min(unknown)!r}: it has rate, strength and those of lib/methods/least.py.")
     if values.get("START", "scratch") not in STARTS:
         raise ValueError(f"START {values['START']!r} is unknown: choose one of {', '.join(STARTS)}.")
     if values.get("DIRECTION", "LDA") not in DIRECTIONS:

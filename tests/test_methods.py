@@ -11,6 +11,7 @@ from lib.attacks import layer_outputs
 from lib.latent import Direction, latents, prior, projection, stream
 from lib.methods import METHODS, ablation, amnesia, exact, least, negation, rewrite, surgery
 from lib.methods.task import Task
+from lib.metrics import ms_ssim
 from lib.models import Discriminator, StyleGAN2, sample
 
 CPU = torch.device("cpu")
@@ -184,6 +185,22 @@ def test_a_least_edit_lands_on_its_goal_by_the_shortest_way(task):
     torch.testing.assert_close((z - edited)[far].norm(dim=1), (before[far] + 2) / 5, atol=1e-3, rtol=1e-3)
 
 
+def test_a_least_edit_that_holds_others_lands_on_the_same_goal_and_hardly_moves_them(task):
+    vector, other = torch.tensor([3.0, 0, 0, 4, 0, 0, 0, 0]), torch.tensor([[0.0, 0, 0, 2, 0, 0, 0, 1]])
+    direction = replace(task.direction, others=other)
+    linear = replace(task, original=Linear().requires_grad_(False), direction=direction)
+    linear = replace(linear, judge=lambda x: (10 * x[:, 0] * vector).sum(2) - 1)
+    z = 0.3 * latents(300, 8, 2)
+    free, kept = (least.least_edit(linear, z, -1.0, least.Recipe(hold=hold)) for hold in (False, True))
+    far = z @ vector > 0
+    for edited in (free, kept):
+        torch.testing.assert_close((edited @ vector)[far], torch.zeros(int(far.sum())), atol=1e-3, rtol=0)
+        assert torch.equal(edited[~far], z[~far])
+    moved = [((edited - z) @ other[0])[far].abs().mean() for edited in (free, kept)]
+    assert moved[1] < 0.05 * moved[0]
+    assert ((kept - z).norm(dim=1) >= (free - z).norm(dim=1) - 1e-4).all()
+
+
 @pytest.fixture
 def long(task):
     """Enough steps for a pool of some hundred latents."""
@@ -201,7 +218,7 @@ def test_lessons_doubt_all_but_the_lowest_positives_and_aim_as_far_below(long):
 @pytest.mark.parametrize(("pool", "which"), [(1.0, "all"), (0.0, "none")])
 def test_a_judge_that_doubts_all_or_nothing_teaches_nothing(long, monkeypatch, pool, which):
     def look(self, generator, z):
-        return z, torch.full((len(z), 1), pool if len(z) == 400 * 16 // least.REUSE else 0.0)
+        return z, torch.full((len(z),), pool if len(z) == 400 * 16 // least.REUSE else 0.0)
 
     monkeypatch.setattr(least.Lessons, "look", look)
     with pytest.raises(ValueError, match=f"judge A doubts {which} of 1066 latents: give it more labelled samples"):
@@ -210,9 +227,9 @@ def test_a_judge_that_doubts_all_or_nothing_teaches_nothing(long, monkeypatch, p
 
 def test_a_quarter_of_every_batch_has_to_change_and_the_rest_stays(long):
     lessons = least.Lessons(long)
-    z, target, before, count = lessons.batch(3)
+    z, target, count = lessons.batch(3)
     assert (len(z), len(target), count) == (16, 16, 4)
-    torch.testing.assert_close(before, long.read(long.shown(z)))
+    before = long.score(long.shown(z))
     assert (before[:4] > lessons.doubt).all()
     assert (before[4:] <= lessons.doubt).all()
     torch.testing.assert_close(target[4:], long.shown(z[4:]))
@@ -238,7 +255,6 @@ def test_a_search_of_the_student_finds_more_to_learn_and_of_a_perfect_one_nothin
     first = len(lessons.found[0])
     assert first > 0
     assert (long.score(long.shown(lessons.found[0])) > doubted).all()
-    torch.testing.assert_close(lessons.found[2], long.read(long.shown(lessons.found[0])))
     lessons.search(long.original, 1)
     assert len(lessons.found[0]) == len(lessons.found[1]) > first
 
@@ -274,42 +290,13 @@ def test_least_edits_end_the_feature_that_judge_a_sees(long):
     assert after.float().mean() < 0.25 * before.float().mean()
 
 
-def two_sided(task, other):
-    """The task with a judge that knows another feature too, in the column before the target's."""
-    judge = task.judge
-    return replace(task, judge=lambda x: torch.cat([other(x)[:, None], judge(x)], 1), column=1)
-
-
-def test_what_is_held_is_how_far_the_other_logits_moved(long, monkeypatch):
-    aware = two_sided(replace(long, strength=0.3), lambda x: 2 * x[:, 0, 0, 0])
+def test_the_distance_in_structure_counts_where_the_image_has_to_change(long, monkeypatch):
     losses = []
     monkeypatch.setattr(Task, "tune", lambda task, loss: losses.append(loss(task.original, 0)))
-    least.unlearn(aware, least.Recipe(hold=0.25))
-    z, target, before, count = least.Lessons(aware).batch(0)
-    monkeypatch.setattr(least.Lessons, "batch", lambda self, i: (z, target, before + 1.5, count))
-    least.unlearn(aware, least.Recipe(hold=0.25))
-    still, changed = losses
-    assert float(still["held"]) == pytest.approx(0, abs=1e-5)
-    assert float(changed["held"]) == pytest.approx(1.5, abs=1e-4)
-    for terms in losses:
-        whole = terms["taught"] + 0.3 * terms["judge"] + 0.25 * terms["held"]
-        assert float(terms["total"]) == pytest.approx(float(whole), abs=1e-5)
-
-
-def test_a_judge_of_one_feature_has_no_other_logit_to_hold(long):
-    with pytest.raises(ValueError, match=r"judge A knows one feature alone, .*: set hold to 0"):
-        least.unlearn(long, least.Recipe(hold=0.1))
-
-
-def test_least_edits_that_hold_another_logit_move_it_less(long):
-    def corner(x):
-        return x[:, :, :4, :4].mean((1, 2, 3))
-
-    aware = two_sided(replace(long, strength=0.01), lambda x: 8 * corner(x))
-    z = prior(long.original, 500, [9, 9])
-    has = long.score(sample(long.original, z)) > 0
-    before = corner(sample(long.original, z[has]))
-    free, held = (least.unlearn(aware, least.Recipe(hold=hold))[0] for hold in (0.0, 0.05))
-    moved = [float((corner(sample(g, z[has])) - before).abs().mean()) for g in (free, held)]
-    assert moved[1] < 0.5 * moved[0]
-    assert (long.score(sample(held, z)) > 0).float().mean() < 0.25 * has.float().mean()
+    least.unlearn(replace(long, strength=0.3), least.Recipe(percep=0.25))
+    z, target, count = least.Lessons(long).batch(0)
+    (terms,) = losses
+    structure = 1 - ms_ssim(long.shown(z[:count]), target[:count]).mean()
+    assert float(terms["percep"]) == pytest.approx(float(structure), abs=1e-4)
+    whole = terms["taught"] + 0.3 * terms["judge"] + 0.25 * terms["percep"]
+    assert float(terms["total"]) == pytest.approx(float(whole), abs=1e-5)

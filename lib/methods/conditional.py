@@ -22,13 +22,13 @@ def edit(direction: Direction) -> Edit:
 
 
 def held(vector: Tensor, others: Tensor) -> Tensor:
-    """v⊥ (d,): a unit vector v (d,) less what the leanings L (k, d) of other attributes have in it, (I + LᵀL / RIDGE)⁻¹ v.
+    """v⊥ (..., d): vectors v (..., d) less what the leanings L (k, d) of others have in them, (I + LᵀL / RIDGE)⁻¹ v.
 
     With a RIDGE of 0 it would be the projection that no attribute leans on, and where they are many, the way to the
     threshold along it endless. A ridge holds those most that the step would change most for the way that it costs.
     """
-    gram = torch.eye(len(vector), dtype=torch.float64) + (others.T @ others).double() / RIDGE
-    return torch.linalg.solve(gram, vector.double()).float()
+    gram = torch.eye(vector.shape[-1], dtype=torch.float64, device=vector.device) + (others.T @ others).double() / RIDGE
+    return torch.linalg.solve(gram, vector.double()[..., None])[..., 0].float()
 
 
 def unlearn(task: Task) -> tuple[nn.Module, Curve]:

@@ -16,7 +16,9 @@ from torch.nn.functional import softplus
 
 from lib.attacks import latent_search
 from lib.latent import prior
+from lib.losses import loss_percep
 from lib.methods import exact
+from lib.methods.conditional import held
 from lib.methods.task import Task
 from lib.metrics import l1
 from lib.train import Curve
@@ -33,8 +35,9 @@ class Recipe:
     sure: share of the labelled latents with the feature that judge A may overlook. margin: how far an edit goes beyond
     that, as a multiple of the way back to their median. moves: steps of an edit; 0 for the paper's linear edit. change:
     one latent in so many has to change. rounds: times that the student is searched, and radius: how far, in prior standard
-    deviations; with a radius of 0 only fresh latents that still show the feature are found. hold: weight of the term that
-    keeps judge A's logits for all other features where the image has to change.
+    deviations; with a radius of 0 only fresh latents that still show the feature are found. hold: whether the steps of an
+    edit hold other attributes, as the conditional edit does. percep: weight of the distance in structure to the target,
+    1 - MS-SSIM, where the image has to change.
     """
 
     sure: float = 0.01
@@ -43,7 +46,8 @@ class Recipe:
     change: int = 4
     rounds: int = 4
     radius: float = 2.0
-    hold: float = 0.0
+    hold: bool = False
+    percep: float = 0.0
 
 
 def slope(task: Task, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,40 +58,39 @@ def slope(task: Task, z: Tensor) -> tuple[Tensor, Tensor]:
     return value.detach(), gradient
 
 
-def least_edit(task: Task, z: Tensor, goal: float, moves: int = Recipe.moves) -> Tensor:
+def least_edit(task: Task, z: Tensor, goal: float, recipe: Recipe = Recipe()) -> Tensor:
     """ẑ (N, d): z moved to where judge A's logit of G0 is ``goal`` or less, each step to the boundary of the linearised
-    logit, z - (logit - goal) ∇ / |∇|², at most STRIDE long; latents that are there already stay."""
-    for _ in range(moves):
+    logit, z - (logit - goal) ∇ / |∇|², at most STRIDE long; latents that are there already stay. With ``recipe.hold`` it
+    goes along what the gradient hardly shares with other attributes, to the same boundary."""
+    for _ in range(recipe.moves):
         value, gradient = slope(task, z)
-        norm = gradient.norm(dim=1).clamp(min=1e-6)
-        z = z - (((value - goal) / norm).clamp(0, STRIDE) / norm)[:, None] * gradient
+        way = held(gradient, task.direction.others.to(z)) if recipe.hold else gradient
+        way = way / way.norm(dim=1, keepdim=True).clamp(min=1e-6)
+        length = (value - goal) / (gradient * way).sum(1).clamp(min=1e-6)
+        z = z - length.clamp(0, STRIDE)[:, None] * way
     return z.detach()
 
 
 class Lessons:
-    """Latents with the images they shall show and judge A's logits for what G0 shows there, three tensors each: those that
-    have to change, those found in the student, those that stay.
+    """Latents with the images they shall show: those that have to change, those found in the student, those that stay.
 
     Judge A doubts what scores above ``doubt``, its logit for all but few of the labelled latents with the feature; an edit
-    goes to ``goal``, as far below that as their median lies above it. Raises ValueError if it doubts all or none, or has no
-    other logit that the recipe could hold.
+    goes to ``goal``, as far below that as their median lies above it. Raises ValueError if it doubts all or none.
     """
 
     def __init__(self, task: Task, recipe: Recipe = Recipe()) -> None:
         self.task, self.recipe = task, recipe
-        scores = self.look(task.original, task.labelled[0])[1][:, task.column]
+        scores = self.look(task.original, task.labelled[0])[1]
         self.doubt = float(scores.quantile(recipe.sure))
         self.goal = self.doubt - recipe.margin * (float(scores.median()) - self.doubt)
         z = self.fresh(0, task.steps * task.batch // REUSE)
         shown, logits = self.look(task.original, z)
-        if recipe.hold and logits.shape[1] < 2:
-            raise ValueError("judge A knows one feature alone, and no other logit to hold: set hold to 0.")
-        doubtful = logits[:, task.column] > self.doubt
+        doubtful = logits > self.doubt
         if doubtful.all() or not doubtful.any():
             which = "all" if doubtful.all() else "none"
             raise ValueError(f"judge A doubts {which} of {len(z)} latents: give it more labelled samples to learn from.")
-        self.change = self.found = self.taught(z[doubtful], logits[doubtful])
-        self.stay = z[~doubtful], shown[~doubtful], logits[~doubtful]
+        self.change = self.found = self.taught(z[doubtful])
+        self.stay = z[~doubtful], shown[~doubtful]
 
     def fresh(self, number: int, count: int) -> Tensor:
         """Fresh latents (count, d), others for every number and for no step of the training."""
@@ -95,19 +98,19 @@ class Lessons:
 
     @torch.no_grad()
     def look(self, generator: nn.Module, z: Tensor) -> tuple[Tensor, Tensor]:
-        """What the generator shows at z, (N, C, H, W), and judge A's logits for it, (N, features)."""
+        """What the generator shows at z, (N, C, H, W), and judge A's logit for it, (N,)."""
         shown = [self.task.made(generator, part) for part in z.split(500)]
-        return torch.cat(shown), torch.cat([self.task.read(images) for images in shown])
+        return torch.cat(shown), torch.cat([self.task.score(images) for images in shown])
 
     def edit(self, z: Tensor) -> Tensor:
         """ẑ (N, d): the least edit, or the paper's."""
         if not self.recipe.moves:
             return exact.edit(self.task.direction).to(self.task.device)(z)
-        return least_edit(self.task, z, self.goal, self.recipe.moves)
+        return least_edit(self.task, z, self.goal, self.recipe)
 
-    def taught(self, z: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents z (N, d) and their logits with what G0 shows at the edits of z."""
-        return z, torch.cat([self.task.shown(self.edit(part)) for part in z.split(250)]), logits
+    def taught(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents z (N, d) with what G0 shows at the edits of z."""
+        return z, torch.cat([self.task.shown(self.edit(part)) for part in z.split(250)])
 
     def search(self, student: nn.Module, number: int) -> None:
         """Add what brings the feature back: fresh latents that still show it, and those a search finds near the pool's."""
@@ -118,14 +121,13 @@ class Lessons:
             starts = torch.cat([part[self.task.draw(len(part), size, number, 5 + k)] for k, part in pool]).cpu()
             found = latent_search(student, self.task.score, starts, self.recipe.radius, 4, 1, self.task.seed)
             z = torch.cat([z, found.to(self.task.device)])
-        z = z[self.look(student, z)[1][:, self.task.column] > self.doubt]
+        z = z[self.look(student, z)[1] > self.doubt]
         if len(z):
             old = [] if self.found is self.change else [self.found]
-            more = self.taught(z, self.look(self.task.original, z)[1])
-            self.found = tuple(torch.cat(column) for column in zip(*old, more, strict=True))
+            self.found = tuple(torch.cat(column) for column in zip(*old, self.taught(z), strict=True))
 
-    def batch(self, i: int) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Latents (batch, d), their target images, their logits in G0, and how many of them, the first, have to change."""
+    def batch(self, i: int) -> tuple[Tensor, Tensor, int]:
+        """Latents (batch, d), their target images, and how many of them, the first, have to change."""
         count = self.task.batch // self.recipe.change
         parts = ((self.change, count - count // 2), (self.found, count // 2), (self.stay, self.task.batch - count))
         drawn = [[t[self.task.draw(len(part[0]), size, i, k)] for t in part] for k, (part, size) in enumerate(parts)]
@@ -134,7 +136,7 @@ class Lessons:
 
 def unlearn(task: Task, recipe: Recipe = Recipe()) -> tuple[nn.Module, Curve]:
     """L = mean |g(z) - target|₁, and on the latents that have to change ``strength`` · softplus(judge A's logit - doubt)
-    and ``hold`` · mean |judge A's other logits - those for G0's image|.
+    and ``percep`` · (1 - MS-SSIM(g(z), target)).
 
     Not resumable: the lessons are not in a checkpoint, and seconds are soon repeated.
     """
@@ -144,16 +146,14 @@ def unlearn(task: Task, recipe: Recipe = Recipe()) -> tuple[nn.Module, Curve]:
     def loss(student: nn.Module, i: int) -> dict:
         if i in when:
             lessons.search(student, when[i])
-        z, target, before, count = lessons.batch(i)
+        z, target, count = lessons.batch(i)
         made = task.made(student, z)
-        logits = task.read(made[:count])
-        doubts = softplus(logits[:, task.column] - lessons.doubt)
+        doubts = softplus(task.score(made[:count]) - lessons.doubt)
         terms = {"taught": l1(made, target).mean(), "judge": doubts.mean()}
         total = terms["taught"] + task.strength * terms["judge"]
-        if recipe.hold:
-            others = [column for column in range(logits.shape[1]) if column != task.column]
-            terms["held"] = (logits - before[:count])[:, others].abs().mean()
-            total = total + recipe.hold * terms["held"]
+        if recipe.percep:
+            terms["percep"] = loss_percep(made[:count], target[:count], made.new_ones(count))
+            total = total + recipe.percep * terms["percep"]
         return {"total": total, **terms}
 
     return replace(task, checkpoint=None).tune(loss)
