@@ -5,14 +5,12 @@ a label is 1 (has the feature), 0 (has not) or ``unsure``. How each file was mad
 """
 
 import csv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 import numpy as np
 
-from lib.labels import MARKS
+from lib.labels import MARKS, opened
 from lib.metrics import Interval, wilson
 from lib.runs import ROOT, shown
 
@@ -32,19 +30,9 @@ def features(path: Path) -> list[str]:
     """The features that a file has labels of; none unless its first column is ``index``. Raises FileNotFoundError."""
     if not path.is_file():
         raise FileNotFoundError(f"{shown(path)} is missing: restore it with `git checkout -- data/annotations`.")
-    with opened(path) as file:
+    with opened(path, "index, and one a feature") as file:
         first, *names = next(csv.reader(file), [""]) or [""]
     return names if first == "index" else []
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[TextIO]:
-    """The file as text, without the mark that spreadsheets put first; ValueError in one sentence if it is none."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            yield file
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{shown(path)} is not a text file: it must have the columns index, and one a feature.") from error
 
 
 def column(path: Path, feature: str) -> dict[int, str]:
@@ -59,7 +47,7 @@ def column(path: Path, feature: str) -> dict[int, str]:
         remedy = f"choose one of {', '.join(known)}" if known else "its columns must be index, and one a feature"
         raise ValueError(f"{shown(path)} has no labels of {feature!r}: {remedy}.")
     labels: dict[int, str] = {}
-    with opened(path) as file:
+    with opened(path, "index, and one a feature") as file:
         reader = csv.DictReader(file)
         for row in reader:
             index, label, where = row["index"], row[feature], f"{shown(path)}, line {reader.line_num}"

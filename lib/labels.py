@@ -4,12 +4,14 @@
 """
 
 import csv
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
-from lib.runs import write_rows
+from lib.runs import shown, write_rows
 
 COLUMNS = ["index", "label"]
 MARKS = ("0", "1", "unsure")
@@ -26,6 +28,17 @@ def read_labels(path: Path, n: int) -> dict[int, bool]:
     return labels
 
 
+@contextmanager
+def opened(path: Path, columns: str) -> Iterator[TextIO]:
+    """The file as text, without the mark that spreadsheets put first; ValueError in one sentence, which names the columns,
+    if it is none."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield file
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{shown(path)} is not a text file: it must have the columns {columns}.") from error
+
+
 def read_marks(path: Path, n: int) -> dict[int, str]:
     """index -> "0", "1" or "unsure", for every row of the file.
 
@@ -35,21 +48,18 @@ def read_marks(path: Path, n: int) -> dict[int, str]:
     if not path.is_file():
         raise FileNotFoundError(f"label file {path} does not exist: mark samples by eye first, or name another file.")
     marks: dict[int, str] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte-order mark first
-            reader = csv.DictReader(file)
-            if reader.fieldnames != COLUMNS:
-                raise ValueError(f"{path} has the columns {reader.fieldnames}: a label file has the columns index,label.")
-            for row in reader:
-                where = f"{path}, line {reader.line_num}"
-                index = checked_index(row["index"], n, marks, where)
-                if None in row:
-                    raise ValueError(f"{where}: the row has more than the columns index,label: remove the rest.")
-                if row["label"] not in MARKS:
-                    raise ValueError(f"{where}: label {row['label']!r} must be 0, 1 or unsure.")
-                marks[index] = row["label"]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a text file: a label file has the columns index,label.") from error
+    with opened(path, ",".join(COLUMNS)) as file:
+        reader = csv.DictReader(file)
+        if reader.fieldnames != COLUMNS:
+            raise ValueError(f"{path} has the columns {reader.fieldnames}: a label file has the columns index,label.")
+        for row in reader:
+            where = f"{path}, line {reader.line_num}"
+            index = checked_index(row["index"], n, marks, where)
+            if None in row:
+                raise ValueError(f"{where}: the row has more than the columns index,label: remove the rest.")
+            if row["label"] not in MARKS:
+                raise ValueError(f"{where}: label {row['label']!r} must be 0, 1 or unsure.")
+            marks[index] = row["label"]
     return marks
 
 

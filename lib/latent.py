@@ -46,6 +46,14 @@ def whitening(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return w.mean(0), deviation[:, None] * axes.T, axes / deviation
 
 
+@torch.no_grad()
+def whiten(generator: nn.Module, w: Tensor) -> nn.Module:
+    """The generator, ready to sample, with the ``whitening`` of w (N, d) in its buffers centre, colour and white."""
+    for buffer, found in zip((generator.centre, generator.colour, generator.white), whitening(w), strict=True):
+        buffer.copy_(found)
+    return generator.eval()
+
+
 def stream(seed: int, purpose: str) -> list[int]:
     """A seed for one purpose ("label", "evaluate", ...), so that no two uses of a seed see the same latents."""
     return [seed, zlib.crc32(purpose.encode())]

@@ -163,7 +163,8 @@ def check_parameters(notebook: str, values: dict[str, object]) -> None:
 
 
 def check_names(values: dict[str, object]) -> None:
-    """Raise ValueError in one sentence when DATASET, FEATURE, MODEL, METHOD, METHODS, DIRECTION, START or part of LEAST is not known."""
+    """Raise ValueError in one sentence when DATASET, FEATURE, MODEL, METHOD, METHODS, DIRECTION, START or a part of LEAST
+    is not known."""
     from lib.directions import DIRECTIONS
     from lib.domains import DOMAINS, models
     from lib.features import named

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, conv2d, mse_loss
 
-from lib.latent import latents, stream, whitening
+from lib.latent import latents, stream, whiten
 from lib.models.mobilestylegan import (
     CHANNELS,
     LATENT,
@@ -137,10 +137,8 @@ def seen_from_w(read_out: ReadOut, count: int = 20_000) -> ReadOutW:
     """The read-out with whitened w as its latents; mean and covariance are those of ``count`` fixed latents."""
     generator = ReadOutW(**read_out.sizes)
     generator.load_state_dict(read_out.state_dict(), strict=False)
-    w = torch.cat([read_out.to_w(z) for z in latents(count, LATENT, stream(0, "whiten")).split(1000)])
-    for buffer, found in zip((generator.centre, generator.colour, generator.white), whitening(w), strict=True):
-        buffer.copy_(found)
-    return generator.eval()
+    parts = latents(count, LATENT, stream(0, "whiten")).split(1000)
+    return whiten(generator, torch.cat([read_out.to_w(z) for z in parts]))
 
 
 def coarser(kernel: Tensor, factor: int) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, linear, pad
 
-from lib.latent import latents, stream, whitening
+from lib.latent import latents, stream, whiten
 
 TAPS = (1.0, 3.0, 3.0, 1.0)  # the low-pass filter of every resampling step
 MAPPING_RATE = 0.01  # learning rate multiplier of the mapping network, which also scales its weights
@@ -267,7 +267,4 @@ def seen_from_w(original: StyleGAN2, count: int = 20_000) -> StyleGAN2W:
     generator = StyleGAN2W(**original.sizes)
     generator.load_state_dict(original.state_dict(), strict=False)
     parts = latents(count, original.latent_dim, stream(0, "whiten")).split(1000)
-    found = whitening(torch.cat([original.mapping(z, original.psi) for z in parts]))
-    for buffer, value in zip((generator.centre, generator.colour, generator.white), found, strict=True):
-        buffer.copy_(value)
-    return generator.eval()
+    return whiten(generator, torch.cat([original.mapping(z, original.psi) for z in parts]))
