@@ -15,6 +15,7 @@ from lib.metrics import Interval, wilson
 from lib.runs import ROOT, shown
 
 FOLDER = ROOT / "data" / "annotations"
+COLUMNS = "index, and one a feature"
 
 
 def read(path: Path, feature: str) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +31,7 @@ def features(path: Path) -> list[str]:
     """The features that a file has labels of; none unless its first column is ``index``. Raises FileNotFoundError."""
     if not path.is_file():
         raise FileNotFoundError(f"{shown(path)} is missing: restore it with `git checkout -- data/annotations`.")
-    with opened(path, "index, and one a feature") as file:
+    with opened(path, COLUMNS) as file:
         first, *names = next(csv.reader(file), [""]) or [""]
     return names if first == "index" else []
 
@@ -44,10 +45,10 @@ def column(path: Path, feature: str) -> dict[int, str]:
     """
     known = features(path)
     if feature not in known:
-        remedy = f"choose one of {', '.join(known)}" if known else "its columns must be index, and one a feature"
+        remedy = f"choose one of {', '.join(known)}" if known else f"its columns must be {COLUMNS}"
         raise ValueError(f"{shown(path)} has no labels of {feature!r}: {remedy}.")
     labels: dict[int, str] = {}
-    with opened(path, "index, and one a feature") as file:
+    with opened(path, COLUMNS) as file:
         reader = csv.DictReader(file)
         for row in reader:
             index, label, where = row["index"], row[feature], f"{shown(path)}, line {reader.line_num}"
