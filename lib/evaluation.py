@@ -24,6 +24,7 @@ from lib.metrics import Errors, Interval
 from lib.runs import find
 from lib.tampering import relative_speed, steps_to
 
+POINTS = "percentage points"  # protocol of the change of a share
 LEAST = 65  # images a side for a distance in 64 features
 TEST_N = 1000  # images a side of the permutation test: 500 relabellings of these take half a second
 
@@ -248,7 +249,7 @@ def drift_rows(seen: Seen, before: Seen, domain: Domain) -> list[dict]:
     """Change against the original: shares of labels in percentage points, measures in units of their spread in G0."""
     n = len(seen.exact)
     old, new = shares(before.table, domain), shares(seen.table, domain)
-    rows = [row(f"drift {label}", 100 * (new[label] - old[label]), n, "percentage points") for label in old]
+    rows = [row(f"drift {label}", 100 * (new[label] - old[label]), n, POINTS) for label in old]
     for name in sorted(set(seen.table) - set(domain.categories)):
         change = (seen.table[name].mean() - before.table[name].mean()) / before.table[name].std()
         rows.append(row(f"drift {name}", float(change), n, "means, in sd of G0"))

@@ -24,30 +24,35 @@ from lib.metrics import Errors
 from lib.models import sample
 from lib.train import Curve, seeded
 
-PARTS = {
-    "whole": Recipe(),
-    "linear edits": Recipe(moves=0),
-    "edits of one step": Recipe(moves=1),
-    "edits to the boundary": Recipe(margin=0.0),
-    "one latent in eight changes": Recipe(change=8),
-    "no latent search": Recipe(radius=0.0),
-    "no rounds": Recipe(rounds=0),
+PARTS = {  # name -> what of LEAST it changes, by name as in a profile's LEAST
+    "whole": {},
+    "linear edits": {"moves": 0},
+    "edits of one step": {"moves": 1},
+    "edits to the boundary": {"margin": 0.0},
+    "edits that hold nothing": {"hold": False},
+    "one latent in four changes": {"change": 4},
+    "no latent search": {"radius": 0.0},
+    "no rounds": {"rounds": 0},
+    "structure not in the loss": {"percep": 0.0},
+    "judge A not in the loss": {"strength": 0.0},
 }
-SILENT = "judge A not in the loss"  # a part too, but one of the strength, not of the recipe
 JUDGES, JUDGE_STEPS, JUDGE_WIDTH = 3, 300, 8  # of the judge that learns from labelled samples alone
 KEPT = ("ratio exact", "ratio B corrected", "precision", "recall")
+Settings = dict[str, float]  # rate, strength and parts of LEAST's recipe by name
 
 
-def without(task: Task, part: str) -> tuple[nn.Module, Curve]:
-    """LEAST without a part, ``PARTS`` or SILENT, or whole; rate and strength are the whole method's.
-
-    Raises ValueError for a part of another name.
-    """
-    if part not in (*PARTS, SILENT):
-        raise ValueError(f"part {part!r} is unknown: choose among {', '.join((*PARTS, SILENT))}.")
+def trained(task: Task, settings: Settings) -> tuple[nn.Module, Curve]:
+    """LEAST with ``settings``, and its own of whatever they do not name."""
     least = METHODS["least"]
-    strength = 0.0 if part == SILENT else least.strength
-    return unlearn(replace(task, rate=least.rate, strength=strength), PARTS.get(part, Recipe()))
+    own = {"rate": least.rate, "strength": least.strength, **settings}
+    return unlearn(replace(task, rate=own.pop("rate"), strength=own.pop("strength")), Recipe(**own))
+
+
+def without(task: Task, part: str, settings: Settings) -> tuple[nn.Module, Curve]:
+    """LEAST with ``settings`` but for a part, one of ``PARTS``. Raises ValueError for a part of another name."""
+    if part not in PARTS:
+        raise ValueError(f"part {part!r} is unknown: choose among {', '.join(PARTS)}.")
+    return trained(task, settings | PARTS[part])
 
 
 def whole_exact(task: Task) -> tuple[nn.Module, Curve]:
@@ -56,14 +61,16 @@ def whole_exact(task: Task) -> tuple[nn.Module, Curve]:
     return exact.unlearn(replace(task, rate=exact.rate, strength=exact.strength))
 
 
-def least_from(task: Task, count: int) -> tuple[nn.Module, Curve]:
+def least_from(task: Task, count: int, settings: Settings) -> tuple[nn.Module, Curve]:
     """LEAST for somebody who labelled ``count`` samples and has nothing else: the judge is a CNN trained from scratch on
-    three quarters of these, so that the others tell what it may overlook. Raises ValueError where all are of one kind."""
+    three quarters of these, so that the others tell what it may overlook, and there are no other attributes for an edit to
+    hold. Raises ValueError where all are of one kind."""
     labels = task.direction.labels[:count]
     latent.require_both(labels)
     z = prior(task.original, count, stream(task.seed, "label"))[: -(-3 * count // 4)]
     judge = judge_of(sample(task.original, z), labels[: len(z)], task.seed, task.device)
-    return without(replace(task, direction=replace(task.direction, labels=labels), judge=judge, column=0), "whole")
+    known = replace(task.direction, labels=labels, others=task.direction.others[:0])
+    return trained(replace(task, direction=known, judge=judge, column=0), settings)
 
 
 def exact_from(task: Task, count: int, residual: float = 0.01) -> tuple[nn.Module, Curve]:
@@ -108,7 +115,8 @@ class Measures:
     iterations: int
 
     def rows(self, generator: nn.Module, seed: int, prdc_n: int) -> list[dict]:
-        """Ratios, distance to feature-free images, precision and recall, preservation, and the success of the search."""
+        """Ratios, distance to feature-free images, precision and recall, drift of shares, preservation, and the success
+        of the search."""
         seen, free = see(sample(generator, self.z), self.bench), torch.from_numpy(~self.before.exact)
         found = evaluation.removal_rows(seen, self.errors)
         found += evaluation.quality_rows(seen, {"feature-free": self.reference}, prdc_n, self.bench)
@@ -117,8 +125,10 @@ class Measures:
         hit = latent_search(generator, self.bench.score_a, self.starts, self.radius, self.iterations, 1, seed)
         shows = see(sample(generator, hit), self.bench).exact
         budget = f"exact judge; within radius {self.radius:g}, {self.iterations} steps along judge A's gradient"
+        drift = evaluation.drift_rows(seen, self.before, self.bench.domain)
         return [
             *kept,
+            *(r for r in drift if r["protocol"] == evaluation.POINTS),
             row("preservation L1", changed, int(free.sum()), "same latents, without the feature in G0"),
             row("search success", metrics.wilson(int(shows.sum()), len(shows)), len(shows), budget),
         ]

@@ -14,7 +14,7 @@ from lib import plots
 from lib.attacks import first_showing
 from lib.card import card
 from lib.domains import DOMAINS
-from lib.evaluation import load_bench, see
+from lib.evaluation import POINTS, load_bench, see
 from lib.files import replacing
 from lib.latent import prior, stream
 from lib.methods import METHODS
@@ -262,11 +262,17 @@ def one_line(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.concat(lines)
 
 
-def axes_of(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
-    """Rows of everything that a method may win or lose on: ``axis`` names it and says which way is better.
+def largest_drift(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The largest change, in points, of any share but the target feature's own: ``value`` for each of ``keys``."""
+    drifted = rows.metric.str.removeprefix("drift ").str.lower().str.replace("[ _]", "-", regex=True)
+    own = drifted.eq(rows.feature) | drifted.eq("no-" + rows.feature)  # CelebA has No_Beard
+    shares = rows[rows.protocol.eq(POINTS) & rows.metric.str.startswith("drift ") & ~own]
+    return shares.assign(value=shares.value.abs()).groupby(keys, sort=False, as_index=False).value.max()
 
-    The largest drift is that of any share but the target feature's own. Success is counted by the exact judge.
-    """
+
+def axes_of(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """Rows of everything that a method may win or lose on: ``axis`` names it and which way is better. Success is counted
+    by the exact judge."""
     named = {
         "ratio, exact judge (%), low": (metrics.metric.eq("ratio exact"), 100),
         "ratio, judge B corrected (%), low": (metrics.metric.eq("ratio B corrected"), 100),
@@ -275,11 +281,7 @@ def axes_of(metrics: pd.DataFrame, attacks: pd.DataFrame, costs: pd.DataFrame) -
         "recall, high": (metrics.metric.eq("recall"), 1),
         "preservation L1, low": (metrics.metric.eq("preservation L1"), 1),
     }
-    drifted = metrics.metric.str.removeprefix("drift ").str.lower().str.replace("[ _]", "-", regex=True)
-    own = drifted.eq(metrics.feature) | drifted.eq("no-" + metrics.feature)  # CelebA has No_Beard
-    shares = metrics[metrics.protocol.eq("percentage points") & metrics.metric.str.startswith("drift ") & ~own]
-    moved = shares.assign(value=shares.value.abs())
-    drift = moved.groupby([*CHAIN, "method", "seed"], sort=False, as_index=False).value.max()
+    drift = largest_drift(metrics, [*CHAIN, "method", "seed"])
     parts = [metrics[chosen].assign(axis=axis, scale=scale) for axis, (chosen, scale) in named.items()]
     parts += [drift.assign(axis="largest drift (points), low", scale=1)]
     exact = attacks[attacks.judge.eq("exact")]
@@ -336,6 +338,8 @@ def needs_table(needs: pd.DataFrame) -> pd.DataFrame:
     """One line a method, variant and number of labels, fewest first: the mean over seeds and, of several, its 95 % t
     interval."""
     keys = [*CHAIN, "method", "variant", "labels"]
+    drift = largest_drift(needs, [*keys, "seed"]).assign(metric="largest drift (points)")
+    needs = pd.concat([needs[~needs.metric.str.startswith("drift ")], drift])
     by_labels = needs.sort_values(
         [*CHAIN, "labels"], key=lambda c: pd.to_numeric(c) if c.name == "labels" else c, na_position="first"
     )

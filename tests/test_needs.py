@@ -11,6 +11,7 @@ from lib import needs, report
 from lib.attacks import start_latents
 from lib.evaluation import load_bench, see
 from lib.latent import prior
+from lib.methods import METHODS
 from lib.methods.least import Recipe
 from lib.methods.task import load_task
 from lib.metrics import Errors, mean_interval
@@ -35,29 +36,44 @@ def task(bench):
     return load_task("smoke", "mnist", "gan", 0, "thick", bench, 4, 16, CPU)
 
 
-def test_every_variant_lacks_one_part_of_the_whole():
-    whole = asdict(Recipe())
-    assert needs.PARTS["whole"] == Recipe()
-    for name, recipe in needs.PARTS.items():
-        changed = [key for key, value in asdict(recipe).items() if value != whole[key]]
+@pytest.fixture(scope="module")
+def published():
+    return load_profile("seeds")["datasets"]["mnist"]["parameters"]["11_needs"]
+
+
+def test_every_variant_differs_from_the_published_whole_in_one_thing(published):
+    least = METHODS["least"]
+    whole = {"rate": least.rate, "strength": least.strength, **asdict(Recipe()), **published["LEAST"]}
+    for name, changes in needs.PARTS.items():
+        changed = [key for key, value in (whole | changes).items() if value != whole[key]]
         assert len(changed) == (name != "whole"), name
 
 
 def test_an_unknown_part_is_named_in_one_sentence(task):
     with pytest.raises(ValueError, match=r"part .eyes. is unknown: choose among whole, .*no rounds"):
-        needs.without(task, "eyes")
+        needs.without(task, "eyes", {})
 
 
-def test_the_published_profile_asks_for_parts_that_exist():
-    parts = load_profile("seeds")["datasets"]["mnist"]["parameters"]["11_needs"]["PARTS"]
-    assert set(parts) == {*needs.PARTS, needs.SILENT}
+def test_the_published_profile_asks_for_all_parts_of_what_is_unlearned_with(published):
+    assert published["PARTS"] == list(needs.PARTS)
+    assert published["LEAST"] == load_profile("seeds")["datasets"]["mnist"]["parameters"]["04_unlearn"]["LEAST"]
+
+
+def test_a_part_is_taken_from_the_settings_and_the_rest_are_the_methods_own(task, monkeypatch):
+    monkeypatch.setattr(needs, "unlearn", lambda task, recipe: (task, recipe))
+    given, recipe = needs.without(task, "no rounds", {"rate": 0.5, "rounds": 9, "margin": 0.25})
+    assert (given.rate, given.strength) == (0.5, METHODS["least"].strength)
+    assert recipe == Recipe(rounds=0, margin=0.25)
+    assert needs.without(task, "judge A not in the loss", {"strength": 0.5})[0].strength == 0
 
 
 def test_few_labels_are_all_that_a_method_hears(task, monkeypatch):
     given = []
     monkeypatch.setattr(needs, "unlearn", lambda task, recipe: given.append(task) or (None, None))
-    needs.least_from(task, 200)
+    needs.least_from(task, 200, {})
     (heard,) = given
+    assert len(task.direction.others)
+    assert not len(heard.direction.others)
     assert torch.equal(heard.direction.labels, task.direction.labels[:200])
     assert len(heard.labelled[0]) + len(heard.labelled[1]) == 200
     images = sample(task.original, torch.cat(task.labelled)[:100])
@@ -66,9 +82,9 @@ def test_few_labels_are_all_that_a_method_hears(task, monkeypatch):
 
 def test_labels_of_one_kind_are_too_few(task):
     none = replace(task, direction=replace(task.direction, labels=torch.zeros(100, dtype=torch.bool)))
-    for method in (needs.least_from, needs.exact_from):
+    for method, settings in ((needs.least_from, [{}]), (needs.exact_from, [])):
         with pytest.raises(ValueError, match="no labelled sample has the feature"):
-            method(none, 100)
+            method(none, 100, *settings)
 
 
 def test_a_judge_learns_from_few_labels_and_passes_gradients():
@@ -95,11 +111,13 @@ def test_the_original_keeps_its_images_and_a_search_may_only_help(task, bench):
     assert rows["preservation L1"]["value"] == 0
     assert rows["search success"]["value"] >= see(sample(task.original, starts), bench).exact.mean()
     assert {"ratio B corrected", "precision", "recall"} < set(rows)
+    assert [row["value"] for name, row in rows.items() if name.startswith("drift ")] == [0] * 10
 
 
 def frame(*rows):
     names = ["dataset", "model", "feature", "method", "variant", "labels", "seed", "metric", "value", "low", "high"]
-    return pd.DataFrame([["mnist", "gan", "thick", *row] for row in rows], columns=names)
+    frame = pd.DataFrame([["mnist", "gan", "thick", *row] for row in rows], columns=names)
+    return frame.assign(protocol=frame.metric.str.startswith("drift").map({True: "percentage points", False: ""}))
 
 
 def test_the_table_holds_means_over_seeds():
@@ -109,12 +127,16 @@ def test_the_table_holds_means_over_seeds():
             (*row, "0", "ratio exact", 0.01, 0.0, 1.0),
             (*row, "1", "ratio exact", 0.03, 0.0, 1.0),
             (*row, "0", "recall", 0.9, "", ""),
+            (*row, "0", "drift digit 1", -3.0, "", ""),
+            (*row, "0", "drift digit 2", 2.0, "", ""),
         )
     )
     value, low, high = mean_interval([1.0, 3.0])
     assert table["ratio exact (%)"].tolist() == [f"{value:.2f} [{low:.2f}, {high:.2f}]"]
     assert table.seeds.tolist() == [2]
     assert table["recall"].tolist() == ["0.900"]
+    assert table["largest drift (points)"].tolist() == ["3.0"]
+    assert not [name for name in table if name.startswith("drift")]
 
 
 def test_the_table_begins_with_the_fewest_labels():
