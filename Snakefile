@@ -5,6 +5,7 @@ import sys
 
 from lib.domains import DOMAINS
 from lib.methods import METHODS
+from lib.models import GENERATORS, ReadOut
 from lib.pipeline import cells, load_profile, methods_of, parameters_of, some, source_digest
 from lib.runs import FIGURES, TABLES, results_root
 
@@ -35,9 +36,9 @@ CELLS = [CELL.format(dataset=dataset, model=model, seed=seed, feature=feature) f
 
 
 def asked(kind, seeds):
-    """The chosen cells of these seeds for which the profile asks for ``needs`` or a ``search``, their data sets and models."""
+    """The chosen cells of these seeds for which the profile asks for ``needs`` or a ``search``, and what they are of."""
     return [
-        (cell, dataset, model)
+        (cell, dataset, model, feature)
         for cell, (dataset, model, feature, seed) in zip(CELLS, CHOSEN)
         if seed in seeds and MATRIX["datasets"][dataset].get(kind, {}).get(model) == feature
     ]
@@ -238,8 +239,12 @@ rule needs:
 NEEDED = [f"{cell}/needs-least.csv" for cell, *_ in asked("needs", MATRIX["seeds"][::2])]
 SEARCHED = [
     f"{cell}/{method}/trials-search.csv"
-    for cell, dataset, model in asked("search", MATRIX["seeds"][:1])
+    for cell, dataset, model, _ in asked("search", MATRIX["seeds"][:1])
     for method in methods_of(MATRIX, dataset, model)
+]
+EXTRAS = [  # figures of some chains alone
+    *(f"{dataset}/labels-{model}-{feature}" for _, dataset, model, feature in asked("needs", MATRIX["seeds"][:1])),
+    *sorted({f"{dataset}/full-size" for dataset, model, *_ in CHOSEN if issubclass(GENERATORS[model], ReadOut)}),
 ]
 MORE = [kind for kind, files in (("trials", SEARCHED), ("needs", NEEDED)) if files]
 
@@ -252,8 +257,9 @@ rule report:
     output:
         # Updated, not made anew: the rows of data sets that are not run now stay.
         *(update(f"{HOME}/{name}.csv") for name in ("metrics", "attacks", "costs", *MORE)),
-        *(f"{HOME}/tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md")),
+        *(f"{HOME}/tables/{name}.{kind}" for name in (*TABLES, *MORE) for kind in ("csv", "md")),
         *(f"{HOME}/figures/{dataset}/{name}.png" for dataset in DATASETS for name in FIGURES),
+        *(f"{HOME}/figures/{name}.png" for name in EXTRAS),
         f"{HOME}/report.html",
     params:
         **stage("07_report"),

@@ -55,9 +55,8 @@ def test_every_table_and_figure_is_there(run):
 @pytest.mark.parametrize("run", ["cpu", "methods"])
 def test_every_committed_table_and_figure_stands_in_the_manifest(run):
     folder, known = RESULTS / run, outputs(run)
-    names = [f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "md")]
-    names += [f"figures/{dataset}/{name}.png" for dataset in datasets(run) for name in FIGURES]
-    names += ["metrics.csv", "attacks.csv", "costs.csv"]
+    files = [path for part in PARTS for path in (folder / part).rglob("*") if path.is_file()]
+    names = [str(path.relative_to(folder)) for path in (*files, *folder.glob("*.csv"))]
     assert [name for name in names if sha256(folder / name) != known.get(name, {}).get("sha256")] == []
 
 
