@@ -87,7 +87,7 @@ def read_attributes(path: Path) -> tuple[list[str], Table]:
 def read_partition(path: Path, names: list[str]) -> np.ndarray:
     """0 (train), 1 (validation) or 2 (test) for each of ``names``, int (N,), from ``list_eval_partition.txt``.
 
-    Raises ValueError unless the file lists the same images in the same order, each with 0, 1 or 2.
+    Raises ValueError unless the file lists the same images in the same order, each with 0, 1 or 2, and some to test with.
     """
     rows = lines(path)
     if len(rows) != len(names):
@@ -95,7 +95,11 @@ def read_partition(path: Path, names: list[str]) -> np.ndarray:
     for number, (row, name) in enumerate(zip(rows, names, strict=True), 1):
         if row.split() not in ([name, "0"], [name, "1"], [name, "2"]):
             raise ValueError(f"{path}, line {number}, is not {name} and 0, 1 or 2: {again(path.parent)}.")
-    return np.array([int(row.split()[1]) for row in rows])
+    partition = np.array([int(row.split()[1]) for row in rows])
+    held = partition == 2
+    if held.all() or not held.any():
+        raise ValueError(f"{path} has no image to {'train' if held.any() else 'test'} with: {again(path.parent)}.")
+    return partition
 
 
 def lines(path: Path) -> list[str]:

@@ -171,6 +171,14 @@ def test_a_broken_partition_file_is_named(folder, old, new, sentence):
         celeba.read_celeba(folder)
 
 
+@pytest.mark.parametrize(("kept", "missing"), [("2", "train"), ("0", "test")])
+def test_a_partition_of_one_part_is_named(folder, kept, missing):
+    path = folder / "list_eval_partition.txt"
+    path.write_text("".join(f"{line.split()[0]} {kept}\n" for line in path.read_text().splitlines()))
+    with pytest.raises(ValueError, match=f"list_eval_partition.txt has no image to {missing} with"):
+        celeba.read_celeba(folder)
+
+
 def test_the_download_is_torchvisions_into_the_same_folder(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr("torchvision.datasets.CelebA.__init__", lambda self, root, download: calls.append((root, download)))
