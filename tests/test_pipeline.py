@@ -273,8 +273,8 @@ def test_a_report_keeps_the_rows_of_data_sets_that_were_not_run(results):
     assert found == [("mnist", "1"), ("avatars", "2")]
 
 
-@pytest.mark.parametrize(("seeds", "kept"), [((0,), 4), ((0, 1), 4)])
-def test_attacks_on_several_seeds_are_kept_without_what_follows_from_the_rest(results, seeds, kept):
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_attacks_on_several_seeds_are_kept_without_what_follows_from_the_rest(results, seeds):
     kinds = [("success", "exact"), ("success", "B"), ("success", "A"), ("success minus gold", "exact")]
     for seed in seeds:
         cell = results / "cpu" / "mnist" / "gan" / f"seed{seed}" / "thick"
@@ -283,7 +283,7 @@ def test_attacks_on_several_seeds_are_kept_without_what_follows_from_the_rest(re
         runs.write_rows(cell / "attacks-attack.csv", ATTACKS, made)
     report.gather(results / "cpu", results)
     found = runs.read_rows(results / "cpu" / "attacks.csv")
-    assert len(found) == kept
+    assert len(found) == 4
     assert {(row["metric"], row["judge"]) for row in found} == set(kinds if len(seeds) == 1 else kinds[:2])
 
 
