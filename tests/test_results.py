@@ -52,7 +52,7 @@ def test_every_table_and_figure_is_there(run):
     assert (RUN / "figures" / "ffhq" / "full-size.png").is_file()
 
 
-@pytest.mark.parametrize("run", ["cpu", "methods"])
+@pytest.mark.parametrize("run", RUNS)
 def test_every_committed_table_and_figure_stands_in_the_manifest(run):
     folder, known = RESULTS / run, outputs(run)
     files = [path for part in PARTS for path in (folder / part).rglob("*") if path.is_file()]
