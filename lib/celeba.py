@@ -87,7 +87,8 @@ def read_attributes(path: Path) -> tuple[list[str], Table]:
 def read_partition(path: Path, names: list[str]) -> np.ndarray:
     """0 (train), 1 (validation) or 2 (test) for each of ``names``, int (N,), from ``list_eval_partition.txt``.
 
-    Raises ValueError unless the file lists the same images in the same order, each with 0, 1 or 2, and some to test with.
+    Raises ValueError unless the file lists the same images in the same order, each with 0, 1 or 2, some of them to train
+    and some to test with.
     """
     rows = lines(path)
     if len(rows) != len(names):

@@ -18,7 +18,7 @@ from lib.evaluation import Bench, Seen, row, see
 from lib.judges import Judge, fit_judge
 from lib.latent import Direction, prior, stream
 from lib.methods import METHODS
-from lib.methods.least import Recipe, unlearn
+from lib.methods.least import adapted, unlearn
 from lib.methods.task import Task
 from lib.metrics import Errors
 from lib.models import sample
@@ -27,10 +27,9 @@ from lib.train import Curve, seeded
 PARTS = {  # name -> what of LEAST it changes, by name as in a profile's LEAST
     "whole": {},
     "linear edits": {"moves": 0},
-    "edits of one step": {"moves": 1},
-    "edits to the boundary": {"margin": 0.0},
-    "edits that hold nothing": {"hold": False},
+    "bent edits": {"moves": 4, "margin": 0.3, "hold": True},
     "one latent in four changes": {"change": 4},
+    "each latent shown six times": {"reuse": 6},
     "no latent search": {"radius": 0.0},
     "no rounds": {"rounds": 0},
     "structure not in the loss": {"percep": 0.0},
@@ -38,14 +37,13 @@ PARTS = {  # name -> what of LEAST it changes, by name as in a profile's LEAST
 }
 JUDGES, JUDGE_STEPS, JUDGE_WIDTH = 3, 300, 8  # of the judge that learns from labelled samples alone
 KEPT = ("ratio exact", "ratio B corrected", "precision", "recall")
-Settings = dict[str, float]  # rate, strength and parts of LEAST's recipe by name
+Settings = dict[str, float]  # LEAST's budget and parts by name
 
 
 def trained(task: Task, settings: Settings) -> tuple[nn.Module, Curve]:
     """LEAST with ``settings``, and its own of whatever they do not name."""
     least = METHODS["least"]
-    own = {"rate": least.rate, "strength": least.strength, **settings}
-    return unlearn(replace(task, rate=own.pop("rate"), strength=own.pop("strength")), Recipe(**own))
+    return unlearn(*adapted(replace(task, rate=least.rate, strength=least.strength), settings))
 
 
 def without(task: Task, part: str, settings: Settings) -> tuple[nn.Module, Curve]:
@@ -63,18 +61,26 @@ def whole_exact(task: Task) -> tuple[nn.Module, Curve]:
 
 def least_from(task: Task, count: int, settings: Settings) -> tuple[nn.Module, Curve]:
     """LEAST for somebody who labelled ``count`` samples and has nothing else: the judge is a CNN trained from scratch on
-    three quarters of these, so that the others tell what it may overlook, and there are no other attributes for an edit to
-    hold. Raises ValueError where all are of one kind."""
+    three quarters of these, so that the others tell what it may overlook, a linear edit is the one that they give, and
+    there are no other attributes for an edit to hold. Raises ValueError where all are of one kind, or give no linear edit.
+    """
     labels = task.direction.labels[:count]
     latent.require_both(labels)
     z = prior(task.original, count, stream(task.seed, "label"))[: -(-3 * count // 4)]
     judge = judge_of(sample(task.original, z), labels[: len(z)], task.seed, task.device)
-    known = replace(task.direction, labels=labels, others=task.direction.others[:0])
+    linear = not adapted(task, settings)[1].moves
+    known = direction_from(task, count) if linear else replace(task.direction, labels=labels)
+    known = replace(known, others=known.others[:0])
     return trained(replace(task, direction=known, judge=judge, column=0), settings)
 
 
 def exact_from(task: Task, count: int, residual: float = 0.01) -> tuple[nn.Module, Curve]:
-    """The exact method from as many labels: half of them for the direction, half for the threshold, as in notebook 03.
+    """The exact method from as many labels. Raises ValueError as ``direction_from``."""
+    return whole_exact(replace(task, direction=direction_from(task, count, residual)))
+
+
+def direction_from(task: Task, count: int, residual: float = 0.01) -> Direction:
+    """What ``count`` labels give: half of them the direction, half the threshold, as in notebook 03.
 
     Raises ValueError where they are of one kind, or show no threshold that leaves ``residual``.
     """
@@ -83,8 +89,7 @@ def exact_from(task: Task, count: int, residual: float = 0.01) -> tuple[nn.Modul
     vector = latent.target_vector(fit_z, fit_labels, getattr(task.original, "leading", None))
     latent.require_both(held_labels)
     calibrated = latent.calibrated_threshold(held_z, held_labels, vector, residual)
-    known = Direction(vector, latent.mean_threshold(fit_z, vector), calibrated, task.direction.others, labels)
-    return whole_exact(replace(task, direction=known))
+    return Direction(vector, latent.mean_threshold(fit_z, vector), calibrated, task.direction.others, labels)
 
 
 def judge_of(images: Tensor, labels: Tensor, seed: int, device: torch.device) -> Callable[[Tensor], Tensor]:

@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 
@@ -169,7 +168,7 @@ def check_names(values: dict[str, object]) -> None:
     from lib.domains import DOMAINS, models
     from lib.features import named
     from lib.methods import METHODS
-    from lib.methods.least import Recipe
+    from lib.methods.least import SETTINGS
 
     dataset = str(values.get("DATASET", next(iter(DOMAINS))))
     if dataset not in DOMAINS:
@@ -179,9 +178,9 @@ def check_names(values: dict[str, object]) -> None:
     for method in [values.get("METHOD", "exact"), *values.get("METHODS", [])]:
         if method not in METHODS:
             raise ValueError(f"method {method!r} is unknown: choose one of {', '.join(METHODS)}.")
-    unknown = set(values.get("LEAST", ())) - {"rate", "strength", *(part.name for part in fields(Recipe))}
+    unknown = set(values.get("LEAST", ())) - set(SETTINGS)
     if unknown:
-        raise ValueError(f"LEAST has no part {min(unknown)!r}: it has rate, strength and those of lib/methods/least.py.")
+        raise ValueError(f"LEAST has no part {min(unknown)!r}: choose among {', '.join(SETTINGS)}.")
     if values.get("START", "scratch") not in STARTS:
         raise ValueError(f"START {values['START']!r} is unknown: choose one of {', '.join(STARTS)}.")
     if values.get("DIRECTION", "LDA") not in DIRECTIONS:

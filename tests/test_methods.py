@@ -1,7 +1,7 @@
 """The methods: each one's own arithmetic on known answers, and what all of them must leave alone."""
 
 import copy
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -212,13 +212,23 @@ def test_lessons_doubt_all_but_the_lowest_positives_and_aim_as_far_below(long):
     scores = long.score(long.shown(long.labelled[0]))
     assert 0 < int((scores < lessons.doubt).sum()) <= least.Recipe().sure * len(scores) + 1
     assert lessons.doubt - lessons.goal == pytest.approx(float(scores.median()) - lessons.doubt, abs=1e-5)
-    assert len(lessons.change[0]) + len(lessons.stay[0]) == 400 * 16 // least.REUSE
+    assert len(lessons.change[0]) + len(lessons.stay[0]) == 400 * 16 // least.Recipe().reuse
+    often = least.Lessons(long, least.Recipe(reuse=16))
+    assert len(often.change[0]) + len(often.stay[0]) == 400
+
+
+def test_settings_change_what_they_name_in_task_and_recipe_and_nothing_else(task):
+    given, recipe = least.adapted(task, {"rate": 0.5, "steps": 7, "rounds": 9, "reuse": 2})
+    assert (given.rate, given.steps, given.strength) == (0.5, 7, task.strength)
+    assert recipe == least.Recipe(rounds=9, reuse=2)
+    assert least.adapted(task, {}) == (task, least.Recipe())
+    assert set(least.SETTINGS) == {"rate", "strength", "steps", *asdict(recipe)}
 
 
 @pytest.mark.parametrize(("pool", "which"), [(1.0, "all"), (0.0, "none")])
 def test_a_judge_that_doubts_all_or_nothing_teaches_nothing(long, monkeypatch, pool, which):
     def look(self, generator, z):
-        return z, torch.full((len(z),), pool if len(z) == 400 * 16 // least.REUSE else 0.0)
+        return z, torch.full((len(z),), pool if len(z) == 400 * 16 // least.Recipe().reuse else 0.0)
 
     monkeypatch.setattr(least.Lessons, "look", look)
     with pytest.raises(ValueError, match=f"judge A doubts {which} of 1066 latents: give it more labelled samples"):

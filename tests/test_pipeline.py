@@ -83,7 +83,7 @@ def test_an_unknown_profile_lists_the_known_ones(capsys):
     [
         ("FEATURE", "curly", "feature 'curly' is unknown"),
         ("METHOD", "magic", "method 'magic'"),
-        ("LEAST", {"rate": 1e-3, "holds": True}, "LEAST has no part 'holds': it has rate, strength"),
+        ("LEAST", {"rate": 1e-3, "holds": True}, "LEAST has no part 'holds': choose among rate, strength, steps, sure"),
         ("SPEED", 3, "no parameter"),
     ],
 )

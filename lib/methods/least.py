@@ -8,7 +8,7 @@ that still show it, and those that a search in its latent space finds (Madry et 
 were.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,6 @@ from lib.metrics import l1
 from lib.train import Curve
 
 STRIDE = 1.5  # longest step of an edit, in prior standard deviations
-REUSE = 6  # times that a latent of the pool is shown, on average
 SEARCHED = 2  # batches that a search starts from
 
 
@@ -37,7 +36,7 @@ class Recipe:
     one latent in so many has to change. rounds: times that the student is searched, and radius: how far, in prior standard
     deviations; with a radius of 0 only fresh latents that still show the feature are found. hold: whether the steps of an
     edit hold other attributes, as the conditional edit does. percep: weight of the distance in structure to the target,
-    1 - MS-SSIM, where the image has to change.
+    1 - MS-SSIM, where the image has to change. reuse: times that a latent of the pool is shown, on average.
     """
 
     sure: float = 0.01
@@ -48,6 +47,17 @@ class Recipe:
     radius: float = 2.0
     hold: bool = False
     percep: float = 0.0
+    reuse: int = 6
+
+
+BUDGET = ("rate", "strength", "steps")  # of a task, where a profile has others for this method
+SETTINGS = (*BUDGET, *(part.name for part in fields(Recipe)))
+
+
+def adapted(task: Task, settings: dict[str, float]) -> tuple[Task, Recipe]:
+    """The task and the recipe with ``settings``, by name any of SETTINGS; what they do not name stays as it is."""
+    budget = {name: settings[name] for name in BUDGET if name in settings}
+    return replace(task, **budget), Recipe(**{name: value for name, value in settings.items() if name not in BUDGET})
 
 
 def slope(task: Task, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,7 +93,7 @@ class Lessons:
         scores = self.look(task.original, task.labelled[0])[1]
         self.doubt = float(scores.quantile(recipe.sure))
         self.goal = self.doubt - recipe.margin * (float(scores.median()) - self.doubt)
-        z = self.fresh(0, task.steps * task.batch // REUSE)
+        z = self.fresh(0, task.steps * task.batch // recipe.reuse)
         shown, logits = self.look(task.original, z)
         doubtful = logits > self.doubt
         if doubtful.all() or not doubtful.any():
