@@ -35,6 +35,7 @@ NEEDED = {  # metric -> how the table of needs writes it, and times what
     "search success": (".0f", 100),
 }
 FULL_SIZE = ("ratio exact, full size", "ratio B, full size")
+MANY = 10  # methods, originals and controls among them: of more only half of the rows of attacks are kept
 
 
 def gather(folder: Path, published: Path) -> list[str]:
@@ -42,9 +43,9 @@ def gather(folder: Path, published: Path) -> list[str]:
     trials.csv and needs.csv if there are any.
 
     A data set counts when one of its generators was both evaluated and attacked; the rows of others stay as they are in
-    these files. A folder without any gets the published run's rows. Of several seeds attacks are kept without the verdicts
-    of judge A, which gave the gradients, and without the differences to the gold retrain, which ``axes_of`` pairs seed by
-    seed: these are half of the file. Returns the data sets with rows of their own.
+    these files. A folder without any gets the published run's rows. Of several seeds or many methods attacks are kept
+    without the verdicts of judge A, which gave the gradients, and without the differences to the gold retrain, which
+    ``axes_of`` takes again: these are half of the file. Returns the data sets with rows of their own.
     """
     own = [
         name
@@ -60,7 +61,7 @@ def gather(folder: Path, published: Path) -> list[str]:
             parts = sorted((folder / name).rglob(f"{kind}-*.csv")) if name in own else []
             rows += [row for part in parts for row in read_rows(part)]
             rows += [row for row in kept if row["dataset"] == name and name not in own]
-        if kind == "attacks" and len({row["seed"] for row in rows}) > 1:
+        if kind == "attacks" and (len({row["seed"] for row in rows}) > 1 or len({row["method"] for row in rows}) > MANY):
             rows = [row for row in rows if row["judge"] != "A" and row["metric"] != "success minus gold"]
         if rows or kind not in ("trials", "needs"):
             write_rows(folder / f"{kind}.csv", columns, rows)

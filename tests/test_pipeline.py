@@ -273,18 +273,21 @@ def test_a_report_keeps_the_rows_of_data_sets_that_were_not_run(results):
     assert found == [("mnist", "1"), ("avatars", "2")]
 
 
-@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
-def test_attacks_on_several_seeds_are_kept_without_what_follows_from_the_rest(results, seeds):
+@pytest.mark.parametrize(("seeds", "methods"), [((0,), 1), ((0, 1), 1), ((0,), report.MANY), ((0,), report.MANY + 1)])
+def test_many_attacks_are_kept_without_what_follows_from_the_rest(results, seeds, methods):
     kinds = [("success", "exact"), ("success", "B"), ("success", "A"), ("success minus gold", "exact")]
     for seed in seeds:
         cell = results / "cpu" / "mnist" / "gan" / f"seed{seed}" / "thick"
-        made = [{"dataset": "mnist", "seed": seed, "metric": metric, "judge": judge} for metric, judge in kinds]
+        one = {"dataset": "mnist", "seed": seed}
+        ours = [{**one, "method": f"m{number}"} for number in range(methods)]
+        made = [{**method, "metric": metric, "judge": judge} for metric, judge in kinds for method in ours]
         runs.write_rows(cell / "metrics-evaluate.csv", METRICS, [])
         runs.write_rows(cell / "attacks-attack.csv", ATTACKS, made)
     report.gather(results / "cpu", results)
     found = runs.read_rows(results / "cpu" / "attacks.csv")
-    assert len(found) == 4
-    assert {(row["metric"], row["judge"]) for row in found} == set(kinds if len(seeds) == 1 else kinds[:2])
+    kept = kinds if len(seeds) == 1 and methods <= report.MANY else kinds[:2]
+    assert len(found) == len(kept) * len(seeds) * methods
+    assert {(row["metric"], row["judge"]) for row in found} == set(kept)
 
 
 def test_the_results_lock_is_exclusive(results):
