@@ -91,7 +91,7 @@ def run_steps(
     """
     if n_steps < 1:
         raise ValueError(f"steps of training must be 1 or more, not {n_steps}.")
-    signature = [signature, fingerprint(*pack(parts).values())]
+    signature = [signature, fingerprint(*pack(parts).values())] if checkpoint else None
     done, log, spent = resume(parts, checkpoint, signature)
     start = time.perf_counter() - spent
     # tqdm's notebook bar does not read TQDM_DISABLE by itself.
