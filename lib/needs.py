@@ -18,7 +18,7 @@ from lib.evaluation import Bench, Seen, row, see
 from lib.judges import Judge, fit_judge
 from lib.latent import Direction, prior, stream
 from lib.methods import METHODS
-from lib.methods.least import adapted, unlearn
+from lib.methods.least import Recipe, adapted, unlearn
 from lib.methods.task import Task
 from lib.metrics import Errors
 from lib.models import sample
@@ -61,15 +61,20 @@ def whole_exact(task: Task) -> tuple[nn.Module, Curve]:
 
 def least_from(task: Task, count: int, settings: Settings) -> tuple[nn.Module, Curve]:
     """LEAST for somebody who labelled ``count`` samples and has nothing else: the judge is a CNN trained from scratch on
-    three quarters of these, so that the others tell what it may overlook, a linear edit is the one that they give, and
-    there are no other attributes for an edit to hold. Raises ValueError where all are of one kind, or give no linear edit.
+    three quarters of these, so that the others tell what it may overlook, a linear edit is the one that they give, a bent
+    one where they give none, and there are no other attributes for an edit to hold. Raises ValueError where all are of one
+    kind.
     """
     labels = task.direction.labels[:count]
     latent.require_both(labels)
     z = prior(task.original, count, stream(task.seed, "label"))[: -(-3 * count // 4)]
     judge = judge_of(sample(task.original, z), labels[: len(z)], task.seed, task.device)
-    linear = not adapted(task, settings)[1].moves
-    known = direction_from(task, count) if linear else replace(task.direction, labels=labels)
+    known = replace(task.direction, labels=labels)
+    if not adapted(task, settings)[1].moves:
+        try:
+            known = direction_from(task, count)
+        except ValueError:  # bent edits ask for no threshold
+            settings = {**settings, "moves": Recipe.moves}
     known = replace(known, others=known.others[:0])
     return trained(replace(task, direction=known, judge=judge, column=0), settings)
 

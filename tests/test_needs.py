@@ -84,6 +84,17 @@ def test_few_labels_are_all_that_a_method_hears(task, monkeypatch):
     assert not torch.allclose(heard.score(images), task.score(images))
 
 
+def test_edits_are_bent_where_the_labels_show_no_threshold(task, monkeypatch):
+    def none(task, count):
+        raise ValueError("no threshold")
+
+    monkeypatch.setattr(needs, "direction_from", none)
+    monkeypatch.setattr(needs, "unlearn", lambda task, recipe: (task, recipe))
+    given, recipe = needs.least_from(task, 200, {"moves": 0, "rounds": 2})
+    assert recipe == Recipe(rounds=2)
+    assert torch.equal(given.direction.labels, task.direction.labels[:200])
+
+
 def test_labels_of_one_kind_are_too_few(task):
     none = replace(task, direction=replace(task.direction, labels=torch.zeros(100, dtype=torch.bool)))
     for method, settings in ((needs.least_from, [{}]), (needs.exact_from, [])):
