@@ -34,6 +34,7 @@ PARTS = {  # name -> what of LEAST it changes, by name as in a profile's LEAST
     "no rounds": {"rounds": 0},
     "structure not in the loss": {"percep": 0.0},
     "judge A not in the loss": {"strength": 0.0},
+    "other verdicts not in the loss": {"others": 0.0},
 }
 JUDGES, JUDGE_STEPS, JUDGE_WIDTH = 3, 300, 8  # of the judge that learns from labelled samples alone
 KEPT = ("ratio exact", "ratio B corrected", "precision", "recall")

@@ -9,7 +9,7 @@ from torch import nn
 
 from lib.attacks import layer_outputs
 from lib.latent import Direction, latents, prior, projection, stream
-from lib.methods import METHODS, ablation, amnesia, exact, least, negation, rewrite, surgery
+from lib.methods import METHODS, ablation, amnesia, conditional, exact, least, negation, rewrite, surgery
 from lib.methods.task import Task
 from lib.metrics import ms_ssim
 from lib.models import Discriminator, StyleGAN2, sample
@@ -270,9 +270,10 @@ def test_a_search_of_the_student_finds_more_to_learn_and_of_a_perfect_one_nothin
 
 
 def test_a_recipe_without_a_part_does_without_it(long):
-    linear = least.Lessons(long, least.Recipe(moves=0))
-    z, edit = linear.change[0], exact.edit(long.direction)
-    torch.testing.assert_close(linear.change[1], long.shown(edit(z)))
+    for hold, method in ((False, exact), (True, conditional)):
+        linear = least.Lessons(long, least.Recipe(moves=0, hold=hold))
+        z, edit = linear.change[0], method.edit(long.direction)
+        torch.testing.assert_close(linear.change[1], long.shown(edit(z)))
     edge = least.Lessons(long, least.Recipe(margin=0.0))
     assert edge.goal == edge.doubt == linear.doubt
     assert least.Lessons(long, least.Recipe(change=8)).batch(0)[-1] == 2
@@ -310,3 +311,25 @@ def test_the_distance_in_structure_counts_where_the_image_has_to_change(long, mo
     assert float(terms["percep"]) == pytest.approx(float(structure), abs=1e-4)
     whole = terms["taught"] + 0.3 * terms["judge"] + 0.25 * terms["percep"]
     assert float(terms["total"]) == pytest.approx(float(whole), abs=1e-5)
+
+
+def test_other_verdicts_count_as_differences_of_probability_and_the_features_own_does_not():
+    half, sure = 0.0, 50.0  # logits of the probabilities a half and one
+    logits = torch.tensor([[sure, half, -sure], [half, sure, half]])
+    wanted = torch.tensor([[-sure, sure, -sure], [half, -sure, sure]])
+    torch.testing.assert_close(least.strayed(logits, wanted, 0), torch.tensor([0.5, 1.5]))
+    torch.testing.assert_close(least.strayed(logits, wanted, 1), torch.tensor([1.0, 0.5]))
+    assert not least.strayed(logits[:, :1], wanted[:, :1], 0).any()  # a judge of one feature has no others
+
+
+def test_other_verdicts_are_wanted_as_on_the_teachers_image_where_it_has_to_change(long, monkeypatch):
+    losses = []
+    monkeypatch.setattr(Task, "tune", lambda task, loss: losses.append(loss(task.original, 0)))
+    two = replace(long, judge=lambda images: torch.cat([long.judge(images), brightness(images)[:, None]], dim=1))
+    for weight in (0.25, 0.0):
+        least.unlearn(replace(two, strength=0.3), least.Recipe(others=weight))
+    (z, target, count), (terms, without) = least.Lessons(two).batch(0), losses
+    shown, wanted = (brightness(images[:count]).sigmoid() for images in (long.shown(z), target))
+    assert float(terms["others"]) == pytest.approx(float((shown - wanted).abs().mean()), abs=1e-5) != 0
+    assert float(terms["total"] - without["total"]) == pytest.approx(0.25 * float(terms["others"]), abs=1e-5)
+    assert "others" not in without

@@ -17,7 +17,7 @@ from torch.nn.functional import softplus
 from lib.attacks import latent_search
 from lib.latent import prior
 from lib.losses import loss_percep
-from lib.methods import exact
+from lib.methods import conditional, exact
 from lib.methods.conditional import held
 from lib.methods.task import Task
 from lib.metrics import l1
@@ -36,7 +36,8 @@ class Recipe:
     one latent in so many has to change. rounds: times that the student is searched, and radius: how far, in prior standard
     deviations; with a radius of 0 only fresh latents that still show the feature are found. hold: whether the steps of an
     edit hold other attributes, as the conditional edit does. percep: weight of the distance in structure to the target,
-    1 - MS-SSIM, where the image has to change. reuse: times that a latent of the pool is shown, on average.
+    1 - MS-SSIM, where the image has to change. reuse: times that a latent of the pool is shown, on average. others: weight
+    of judge A's verdicts on other features, where the image has to change.
     """
 
     sure: float = 0.01
@@ -48,6 +49,7 @@ class Recipe:
     hold: bool = False
     percep: float = 0.0
     reuse: int = 6
+    others: float = 0.01
 
 
 BUDGET = ("rate", "strength", "steps")  # of a task, where a profile has others for this method
@@ -113,9 +115,10 @@ class Lessons:
         return torch.cat(shown), torch.cat([self.task.score(images) for images in shown])
 
     def edit(self, z: Tensor) -> Tensor:
-        """ẑ (N, d): the least edit, or the paper's."""
+        """ẑ (N, d): the least edit, or the paper's, conditional with ``recipe.hold``."""
         if not self.recipe.moves:
-            return exact.edit(self.task.direction).to(self.task.device)(z)
+            linear = conditional if self.recipe.hold else exact
+            return linear.edit(self.task.direction).to(self.task.device)(z)
         return least_edit(self.task, z, self.goal, self.recipe)
 
     def taught(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,9 +147,18 @@ class Lessons:
         return *(torch.cat(column) for column in zip(*drawn, strict=True)), count
 
 
+def strayed(logits: Tensor, wanted: Tensor, column: int) -> Tensor:
+    """How far verdicts stray from the wanted ones, (N,): the difference of their probabilities, logits (N, features) each,
+    summed over all features but the one in ``column``. A face can pass as beardless with its moustache on; no matter how
+    it passes, all else the judge shall say of it what it says of the teacher's."""
+    apart = (logits.sigmoid() - wanted.sigmoid()).abs()
+    return apart.sum(1) - apart[:, column]
+
+
 def unlearn(task: Task, recipe: Recipe = Recipe()) -> tuple[nn.Module, Curve]:
-    """L = mean |g(z) - target|₁, and on the latents that have to change ``strength`` · softplus(judge A's logit - doubt)
-    and ``percep`` · (1 - MS-SSIM(g(z), target)).
+    """L = mean |g(z) - target|₁, and on the latents that have to change ``strength`` · softplus(judge A's logit - doubt),
+    ``percep`` · (1 - MS-SSIM(g(z), target)) and ``others`` · what judge A's other verdicts have ``strayed`` from those on
+    the target.
 
     Not resumable: the lessons are not in a checkpoint, and seconds are soon repeated.
     """
@@ -158,9 +170,15 @@ def unlearn(task: Task, recipe: Recipe = Recipe()) -> tuple[nn.Module, Curve]:
             lessons.search(student, when[i])
         z, target, count = lessons.batch(i)
         made = task.made(student, z)
-        doubts = softplus(task.score(made[:count]) - lessons.doubt)
+        said = task.verdicts(made[:count])
+        doubts = softplus(said[:, task.column] - lessons.doubt)
         terms = {"taught": l1(made, target).mean(), "judge": doubts.mean()}
         total = terms["taught"] + task.strength * terms["judge"]
+        if recipe.others:
+            with torch.no_grad():
+                wanted = task.verdicts(target[:count])
+            terms["others"] = strayed(said, wanted, task.column).mean()
+            total = total + recipe.others * terms["others"]
         if recipe.percep:
             terms["percep"] = loss_percep(made[:count], target[:count], made.new_ones(count))
             total = total + recipe.percep * terms["percep"]

@@ -80,11 +80,14 @@ class Task:
             image = student(z)
         return image.float()
 
+    def verdicts(self, images: Tensor) -> Tensor:
+        """Judge A's logits for images (N, C, H, W), (N, features), differentiable."""
+        with autocast(self.device):
+            return self.judge(images.clamp(-1, 1)).float()  # StyleGAN2 leaves the range a little
+
     def score(self, images: Tensor) -> Tensor:
         """Judge A's logit for the feature in images (N, C, H, W), (N,), differentiable."""
-        with autocast(self.device):
-            logits = self.judge(images.clamp(-1, 1)).float()  # StyleGAN2 leaves the range a little
-        return logits[:, self.column]
+        return self.verdicts(images)[:, self.column]
 
     def unlikely(self, student: nn.Module, z: Tensor, i: int) -> Tensor:
         """How badly the student explains G0's images of z: the squared error summed over an image, mean over the batch.
