@@ -27,13 +27,13 @@ from lib.train import Curve, seeded
 PARTS = {  # name -> what of LEAST it changes, by name as in a profile's LEAST
     "whole": {},
     "linear edits": {"moves": 0},
-    "bent edits": {"moves": 4, "margin": 0.3, "hold": True},
+    "bent edits": {"moves": Recipe.moves, "margin": 0.3, "hold": True},
     "one latent in four changes": {"change": 4},
     "each latent shown six times": {"reuse": 6},
     "no latent search": {"radius": 0.0},
     "no rounds": {"rounds": 0},
     "structure not in the loss": {"percep": 0.0},
-    "judge A not in the loss": {"strength": 0.0},
+    "judge A not in the loss": {"strength": 0.0, "others": 0.0},
     "other verdicts not in the loss": {"others": 0.0},
 }
 JUDGES, JUDGE_STEPS, JUDGE_WIDTH = 3, 300, 8  # of the judge that learns from labelled samples alone
