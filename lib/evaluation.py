@@ -87,8 +87,8 @@ def see(images: Tensor, bench: Bench) -> Seen:
     return Seen(images, table, reading, bench.has(images, table), a[:, bench.column] > 0, b[:, bench.column] > 0, b)
 
 
-def require_floors(pools: dict[str, Tensor], n: int) -> None:
-    """Raise ValueError unless each set of images holds n, and for its floor more others than there are features."""
+def require_floors(pools: dict[str, np.ndarray], n: int) -> None:
+    """Raise ValueError unless each set of images, as features (N, d), holds n, and for its floor more than d others."""
     for name, pool in pools.items():
         if len(pool) < n + LEAST:
             raise ValueError(f"there are {len(pool)} images of {name!r} and {n + LEAST} are needed: lower N or read more.")
