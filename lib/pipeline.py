@@ -478,13 +478,13 @@ def ship_dataset(source: Path, target: Path, dataset: str) -> None:
 
 
 def lighter(notebook: str) -> str:
-    """The executed notebook with its figures in a hundred colours each."""
+    """The executed notebook with its figures in ninety colours each."""
     from lib.plots import in_few_colours
 
     book = json.loads(notebook)
     for output in [output for cell in book["cells"] for output in cell.get("outputs", [])]:
         if "image/png" in output.get("data", {}):
-            small = in_few_colours(base64.b64decode(output["data"]["image/png"]), 100)
+            small = in_few_colours(base64.b64decode(output["data"]["image/png"]), 90)
             output["data"]["image/png"] = base64.b64encode(small).decode()
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
 
