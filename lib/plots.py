@@ -33,6 +33,7 @@ COLOURS = {
     "gradient": "#b8860b",
 }
 OTHERS = ("#2c6fbb", "#d95f02", "#1b9e77", "#c51b7d", "#8c6bb1", "#b8860b")  # of names without a colour of their own
+LINE = 16  # images side by side at most, where many rows of few share a figure
 THOUSANDS = 2**14  # colours; a sheet of faces has twenty times as many, a chart a tenth
 KINDS = (("s", "--"), ("^", ":"), ("D", "-."))  # marker and line of these, a round of the colours each
 
@@ -109,18 +110,22 @@ def sheets(groups: dict[str, Tensor], columns: int = 10) -> Figure:
 def pairs(rows: dict[str, Tensor], difference: bool = True) -> Figure:
     """The same latents in every row; with ``difference``, a last row maps |last - first|, empty where they agree.
 
-    Titles alone where there is no image.
+    Many rows of few images stand side by side, first downwards. Titles alone where there is no image.
     """
     count, columns = len(rows) + difference, max(map(len, rows.values()), default=0)
     if not columns:
         return sheets(rows or {"no images": torch.empty(0)})
-    figure, axes = plt.subplots(count, 1, figsize=(9, count * (9 / columns + 0.3)), squeeze=False)
-    axes = axes[:, 0]
+    across = max(LINE // columns, 1) if count > LINE else 1
+    width, tall = (12 if across > 1 else 9), -(-count // across)
+    figure, axes = plt.subplots(tall, across, figsize=(width, tall * (width / across / columns + 0.3)), squeeze=False)
+    axes = axes.T.ravel()
+    for axis in axes[count:]:
+        axis.axis("off")
     for axis, (name, images) in zip(axes, rows.items(), strict=False):
         show_images(axis, images, columns, name)
     if difference:
         first, *_, last = rows.values()
-        show_images(axes[-1], (last - first).abs() - 1, columns, "difference of the last and the first row")
+        show_images(axes[count - 1], (last - first).abs() - 1, columns, "difference of the last and the first row")
     figure.tight_layout(pad=0.3)
     return figure
 

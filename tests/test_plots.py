@@ -32,6 +32,17 @@ def test_pairs_without_images_are_titles_alone(rows):
     assert [axis.get_title(loc="left") for axis in axes] == (list(rows) or ["no images"])
 
 
+def test_many_rows_of_few_images_stand_side_by_side_and_first_downwards():
+    few = {str(k): torch.full((5, 1, 8, 8), -1.0) for k in range(19)}
+    axes = [axis for axis in plots.pairs(few).axes if axis.images]
+    places = {axis.get_title(loc="left"): axis.get_subplotspec() for axis in axes}
+    assert {(spec.rowspan.start, spec.colspan.start): name for name, spec in places.items()} == {
+        (k % 7, k // 7): name for k, name in enumerate([*few, "difference of the last and the first row"])
+    }
+    wide = plots.pairs({name: images.repeat(3, 1, 1, 1) for name, images in few.items()})
+    assert {axis.get_subplotspec().colspan.start for axis in wide.axes} == {0}
+
+
 def test_no_two_of_eighteen_names_look_alike():
     names = [f"method {k}" for k in range(18)] + ["exact"]
     assert len({tuple(look.values()) for look in plots.looks(names).values()}) == 19
