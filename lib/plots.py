@@ -116,7 +116,7 @@ def pairs(rows: dict[str, Tensor], difference: bool = True) -> Figure:
     if not columns:
         return sheets(rows or {"no images": torch.empty(0)})
     across = max(LINE // columns, 1) if count > LINE else 1
-    width, tall = (14 if across > 1 else 9), -(-count // across)
+    width, tall = (12 if across > 1 else 9), -(-count // across)
     figure, axes = plt.subplots(tall, across, figsize=(width, tall * (width / across / columns + 0.3)), squeeze=False)
     axes = axes.T.ravel()
     for axis in axes[count:]:
